@@ -1,0 +1,171 @@
+//! The access log: one line a request, never waited for.
+//!
+//! [`AccessLog::log`] formats into a buffer of its thread and appends the line to a queue bounded by bytes and by
+//! lines; past either bound the line is dropped and counted. One thread writes, in batches: a line that comes after a
+//! pause is written at once, under load many lines share a system call and none waits longer than [`LINGER`].
+//!
+//! There is no field for `Authorization`, `Cookie` or `Set-Cookie`, and a value can neither end nor add a line: see
+//! [`line`](self::line) for the escapes.
+
+mod line;
+mod queue;
+
+pub use queue::{BYTES_MAX, LINES_MAX, LINGER};
+
+use queue::{Queue, Sink};
+use std::cell::RefCell;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// NCSA combined.
+    Combined,
+}
+
+/// Where the lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to; made with mode 0640.
+    File(PathBuf),
+}
+
+/// What is known of a request at its end. All borrowed: a record costs no allocation.
+#[derive(Debug, Clone)]
+pub struct Record<'a> {
+    /** When its first byte came. */
+    pub time: SystemTime,
+    /** Request id. */
+    pub request_id: &'a str,
+    /** Client address, behind trusted hops. */
+    pub client: IpAddr,
+    /** Method. */
+    pub method: &'a [u8],
+    /** `http` or `https`. */
+    pub scheme: &'a str,
+    /** Host as received. */
+    pub host: &'a [u8],
+    /** Target as received, with its query. */
+    pub target: &'a [u8],
+    /** `HTTP/1.1`. */
+    pub version: &'a str,
+    /** Status sent; 0 = none. */
+    pub status: u16,
+    /** Bytes of the answer's body. */
+    pub bytes_sent: u64,
+    /** Bytes of the request's body. */
+    pub bytes_received: u64,
+    /** From the first byte of the request to the last of the answer. */
+    pub duration: Duration,
+    /** The origin server that answered. */
+    pub origin: Option<&'a str>,
+    /** Time to the origin's response head. */
+    pub origin_time: Option<Duration>,
+    /** What the cache said, or empty. */
+    pub cache: &'a str,
+    /** Site's name. */
+    pub site: &'a str,
+    /** Route's key. */
+    pub route: &'a str,
+    /** User-Agent. */
+    pub user_agent: Option<&'a [u8]>,
+    /** Referer. */
+    pub referer: Option<&'a [u8]>,
+    /** `TLSv1.3`. */
+    pub tls_version: Option<&'a str>,
+    /** JA4 fingerprint. */
+    pub ja4: Option<&'a str>,
+    /** What the WAF said. */
+    pub waf: Option<&'a str>,
+    /** The fault that ended the request. */
+    pub error: Option<&'a str>,
+    /** `request`, `refresh`, `refused`, … */
+    pub kind: &'a str,
+}
+
+/// The access log of the process. Dropping it writes what is queued.
+#[derive(Debug)]
+pub struct AccessLog {
+    format: Format,
+    queue: Arc<Queue>,
+    writer: Option<JoinHandle<()>>,
+}
+
+thread_local! {
+    static LINE: RefCell<line::Buffer> = RefCell::default();
+}
+
+impl AccessLog {
+    /// Opens the target and starts the writer.
+    ///
+    /// # Errors
+    /// The file cannot be opened for appending, or no thread can be started.
+    pub fn open(format: Format, target: Target) -> io::Result<Self> {
+        Self::with_bounds(format, target, BYTES_MAX, LINES_MAX)
+    }
+
+    /// As [`AccessLog::open`], with other bounds of the queue.
+    ///
+    /// # Errors
+    /// As [`AccessLog::open`].
+    pub fn with_bounds(
+        format: Format,
+        target: Target,
+        bytes_max: usize,
+        lines_max: usize,
+    ) -> io::Result<Self> {
+        let sink = Sink::open(target)?;
+        let queue = Arc::new(Queue::new(bytes_max, lines_max));
+        let writer = std::thread::Builder::new().name("access-log".into()).spawn({
+            let queue = queue.clone();
+            move || queue.write_to(sink)
+        })?;
+        Ok(Self {
+            format,
+            queue,
+            writer: Some(writer),
+        })
+    }
+
+    /// Queues a line; drops and counts it when the queue is full.
+    pub fn log(&self, record: &Record<'_>) {
+        LINE.with_borrow_mut(|buffer| {
+            let line = match self.format {
+                Format::Json => buffer.json(record),
+                Format::Combined => buffer.combined(record),
+            };
+            self.queue.push(line);
+        });
+    }
+
+    /// Opens the file anew before the next write, for log rotation. If that fails the old one stays in use.
+    pub fn reopen(&self) {
+        self.queue.ask_reopen();
+    }
+
+    /// Waits until everything queued before this call is written; `false` = not within `limit`.
+    #[must_use]
+    pub fn flush(&self, limit: Duration) -> bool {
+        self.queue.flush(limit)
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the access log's writer failed");
+        }
+    }
+}

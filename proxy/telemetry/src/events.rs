@@ -1,0 +1,231 @@
+//! What happens, as values: `emit` writes the log line **and** moves the counter, so the two cannot drift apart.
+//!
+//! Events that a client can cause are throttled in the log (never in the counter).
+
+use crate::metrics::{self, SiteMetrics, WafVerdict};
+use crate::ring;
+use crate::throttle::Throttle;
+use std::path::Path;
+use tracing::{error, info, warn};
+
+/// Lines a second of one kind of event that clients can cause.
+const LINES: u32 = 10;
+
+/// Settings were refused; the former ones stay in force.
+#[derive(Debug)]
+pub struct ConfigRejected<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Every problem, rendered.
+    pub problems: &'a [String],
+}
+
+impl ConfigRejected<'_> {
+    /// Logs and counts.
+    pub fn emit(self) {
+        metrics::CONFIG_REJECTED.inc();
+        error!(
+            path = %self.path.display(),
+            problems = self.problems.len(),
+            "settings refused, the former ones stay in force: {}",
+            self.problems.join("; ")
+        );
+    }
+}
+
+/// Settings went live.
+#[derive(Debug)]
+pub struct ConfigLive<'a> {
+    /// Their id.
+    pub id: &'a str,
+    /// Where they came from.
+    pub source: &'a str,
+}
+
+impl ConfigLive<'_> {
+    /// Logs, counts and moves `aegis_config_info`.
+    pub fn emit(self) {
+        metrics::CONFIG_APPLIED.inc();
+        metrics::set_config_id(self.id);
+        info!(id = self.id, source = self.source, "settings are live");
+    }
+}
+
+/// A plugin failed while it looked at a request, or at its configuration.
+#[derive(Debug)]
+pub struct PluginFault<'a> {
+    /// The plugin.
+    pub plugin: &'a str,
+    /// `trap`, `deadline`, `memory`, `stack`, `queue_full`, `queue_wait`, `exit`, `abi`, `refused`.
+    pub kind: &'static str,
+    /// What is known of it.
+    pub detail: &'a str,
+}
+
+impl PluginFault<'_> {
+    /// Logs and counts.
+    pub fn emit(self) {
+        static THROTTLE: Throttle = Throttle::new(LINES);
+        metrics::PLUGIN_FAULTS.with(&[self.plugin, self.kind]).inc();
+        if THROTTLE.admit() {
+            warn!(
+                plugin = self.plugin,
+                kind = self.kind,
+                detail = self.detail,
+                "plugin fault"
+            );
+        }
+    }
+}
+
+/// The WAF had something to say about a request.
+#[derive(Debug)]
+pub struct WafEvent<'a> {
+    /// The site's counters.
+    pub site: &'a SiteMetrics,
+    /// What it said.
+    pub verdict: WafVerdict,
+    /// For the ring.
+    pub entry: ring::Entry,
+}
+
+impl WafEvent<'_> {
+    /// Logs, counts and keeps the event in the ring.
+    pub fn emit(self) {
+        static THROTTLE: Throttle = Throttle::new(LINES);
+        self.site.waf(self.verdict);
+        metrics::SECURITY_EVENTS.inc();
+        for rule in self.entry.rules.iter().take(ring::RULES_MAX) {
+            let mut digits = itoa::Buffer::new();
+            metrics::WAF_RULE_HITS
+                .with(&[digits.format(rule.id)])
+                .inc();
+        }
+        if THROTTLE.admit() {
+            info!(
+                request = self.entry.request_id,
+                site = self.entry.site,
+                client = self.entry.client,
+                verdict = self.verdict.as_str(),
+                rule = self.entry.rules.first().map(|rule| rule.id),
+                "waf"
+            );
+        }
+        ring::global().push(self.entry);
+    }
+}
+
+/// A server no longer takes part.
+#[derive(Debug)]
+pub struct OriginDown<'a> {
+    /// Its pool.
+    pub pool: &'a str,
+    /// The server.
+    pub server: &'a str,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl OriginDown<'_> {
+    /// Logs and sets the gauge.
+    pub fn emit(self) {
+        metrics::ORIGIN_HEALTHY
+            .with(&[self.pool, self.server])
+            .set(0);
+        warn!(
+            pool = self.pool,
+            server = self.server,
+            reason = self.reason,
+            "origin server is left out"
+        );
+    }
+}
+
+/// A server takes part (again).
+#[derive(Debug)]
+pub struct OriginUp<'a> {
+    /// Its pool.
+    pub pool: &'a str,
+    /// The server.
+    pub server: &'a str,
+}
+
+impl OriginUp<'_> {
+    /// Logs and sets the gauge.
+    pub fn emit(self) {
+        metrics::ORIGIN_HEALTHY
+            .with(&[self.pool, self.server])
+            .set(1);
+        info!(
+            pool = self.pool,
+            server = self.server,
+            "origin server takes part"
+        );
+    }
+}
+
+/// A certificate needs a look.
+#[derive(Debug)]
+pub struct CertificateProblem<'a> {
+    /// Its file or name.
+    pub name: &'a str,
+    /// What is wrong, and the remedy.
+    pub problem: &'a str,
+}
+
+impl CertificateProblem<'_> {
+    /// Logs and counts.
+    pub fn emit(self) {
+        metrics::LIMIT_HITS.with(&["certificate"]).inc();
+        warn!(certificate = self.name, "{}", self.problem);
+    }
+}
+
+/// A connection was closed before a request could be read.
+#[derive(Debug)]
+pub struct ConnectionRefused {
+    /// `cap`, `handshake`, `handshake_timeout`, …
+    pub reason: &'static str,
+}
+
+impl ConnectionRefused {
+    /// Counts; the log has nothing of it, since anybody can cause it.
+    pub fn emit(self) {
+        metrics::CONNECTIONS_REFUSED.with(&[self.reason]).inc();
+    }
+}
+
+/// A bound was hit.
+#[derive(Debug)]
+pub struct LimitHit {
+    /// The key that sets it: `node.bodies_held_max`.
+    pub what: &'static str,
+}
+
+impl LimitHit {
+    /// Logs and counts.
+    pub fn emit(self) {
+        static THROTTLE: Throttle = Throttle::new(LINES);
+        metrics::LIMIT_HITS.with(&[self.what]).inc();
+        if THROTTLE.admit() {
+            warn!(limit = self.what, "a bound was hit");
+        }
+    }
+}
+
+/// The access log cannot be written.
+#[derive(Debug)]
+pub(crate) struct AccessLogFailed<'a> {
+    pub(crate) error: &'a std::io::Error,
+    pub(crate) lines: u64,
+}
+
+impl AccessLogFailed<'_> {
+    pub(crate) fn emit(self) {
+        static THROTTLE: Throttle = Throttle::new(1);
+        metrics::ACCESS_LOG_DROPPED.inc_by(self.lines);
+        if THROTTLE.admit() {
+            error!(error = %self.error, lines = self.lines, "the access log cannot be written; lines are lost");
+        }
+    }
+}

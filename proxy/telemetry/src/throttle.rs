@@ -1,0 +1,55 @@
+//! Holds back log lines of an event that comes too often, so that a hostile client cannot fill a disk.
+
+use crate::metrics::LOG_SUPPRESSED;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Lets a number of lines through in each second.
+pub(crate) struct Throttle {
+    per_second: u32,
+    second: AtomicU64,
+    count: AtomicU32,
+}
+
+impl Throttle {
+    pub(crate) const fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            second: AtomicU64::new(0),
+            count: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether this line may be written; one that may not is counted.
+    pub(crate) fn admit(&self) -> bool {
+        self.admit_at(EPOCH.elapsed().as_secs())
+    }
+
+    fn admit_at(&self, second: u64) -> bool {
+        // Two threads at the turn of a second may both reset: that lets a few lines more through, never fewer.
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.count.store(0, Ordering::Relaxed);
+        }
+        if self.count.fetch_add(1, Ordering::Relaxed) < self.per_second {
+            return true;
+        }
+        LOG_SUPPRESSED.inc();
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_one_event_is_held_back_until_the_next_second() {
+        let throttle = Throttle::new(2);
+        let admitted = |second| (0..10).filter(|_| throttle.admit_at(second)).count();
+        assert_eq!(admitted(5), 2);
+        assert_eq!(admitted(6), 2);
+    }
+}
