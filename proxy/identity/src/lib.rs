@@ -1,1 +1,16 @@
+//! Who is asking: the connection a request came over and the id it is known by.
+//!
+//! Plain facts without sockets or libraries of TLS and HTTP, so every room can hold them. Time and randomness are
+//! arguments; only [`RequestId::generate`] asks the system for both.
+//!
+//! Invariant: an address here is canonical. A client that came over IPv4 to a dual-stack socket has an IPv4 address, so
+//! that it has one spelling in logs, limits and headers.
+#![forbid(unsafe_code)]
 
+mod address;
+mod connection;
+mod request_id;
+
+pub use address::AddressText;
+pub use connection::{Alpn, Connection, TlsFacts};
+pub use request_id::{RequestId, RequestIdError};

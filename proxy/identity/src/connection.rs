@@ -1,0 +1,155 @@
+//! One connection of a client.
+
+use crate::AddressText;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// What is known of a connection before its first request. Shared by all its requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The other end of the socket.
+    pub peer: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// TLS; `None` on a plain connection.
+    pub tls: Option<TlsFacts>,
+    /// Counts connections since the start of the process.
+    pub id: u64,
+}
+
+impl Connection {
+    /// A connection whose addresses are canonical.
+    #[must_use]
+    pub fn new(id: u64, peer: SocketAddr, local: SocketAddr, tls: Option<TlsFacts>) -> Self {
+        Self {
+            peer: canonical(peer),
+            local: canonical(local),
+            tls,
+            id,
+        }
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub const fn client(&self) -> IpAddr {
+        self.peer.ip()
+    }
+
+    /// The client's address as text.
+    #[must_use]
+    pub fn client_text(&self) -> AddressText {
+        AddressText::new(self.client())
+    }
+
+    /// `https` or `http`.
+    #[must_use]
+    pub const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// The server name the client asked for in the handshake.
+    #[must_use]
+    pub fn sni(&self) -> Option<&str> {
+        self.tls.as_ref()?.sni.as_deref()
+    }
+
+    /// Version of TLS, as in `TLSv1.3`.
+    #[must_use]
+    pub fn tls_version(&self) -> Option<&'static str> {
+        self.tls.as_ref().map(|tls| tls.version)
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// As in `TLSv1.3`.
+    pub version: &'static str,
+    /// IANA's or OpenSSL's name of the cipher suite, as in `TLS_AES_128_GCM_SHA256`.
+    pub cipher: &'static str,
+    /// Server name the client asked for, lower case; absent for clients that name an address or nothing.
+    pub sni: Option<Box<str>>,
+    /// Application protocol.
+    pub alpn: Option<Alpn>,
+    /// Key exchange group, as in `X25519MLKEM768`; a resumed TLS 1.2 session has none.
+    pub group: Option<&'static str>,
+}
+
+/// Application protocols of a TLS connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Alpn {
+    /** `h2` */
+    H2,
+    /** `http/1.1` */
+    Http1,
+}
+
+impl Alpn {
+    /// Reads the name of the TLS registry.
+    #[must_use]
+    pub const fn from_wire(name: &[u8]) -> Option<Self> {
+        match name {
+            b"h2" => Some(Self::H2),
+            b"http/1.1" => Some(Self::Http1),
+            _ => None,
+        }
+    }
+
+    /// The name of the TLS registry.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::H2 => "h2",
+            Self::Http1 => "http/1.1",
+        }
+    }
+}
+
+impl fmt::Display for Alpn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_peer_is_an_ipv4_client() {
+        let connection = Connection::new(
+            1,
+            "[::ffff:192.0.2.7]:5000".parse().unwrap(),
+            "[::ffff:127.0.0.1]:443".parse().unwrap(),
+            None,
+        );
+        assert_eq!(connection.peer, "192.0.2.7:5000".parse().unwrap());
+        assert_eq!(connection.local, "127.0.0.1:443".parse().unwrap());
+        assert_eq!(&*connection.client_text(), "192.0.2.7");
+        assert_eq!(connection.scheme(), "http");
+    }
+
+    #[test]
+    fn a_link_local_scope_is_not_part_of_an_identity() {
+        let peer = SocketAddr::V6(std::net::SocketAddrV6::new(
+            "fe80::1".parse().unwrap(),
+            5000,
+            0,
+            3,
+        ));
+        let connection = Connection::new(1, peer, peer, None);
+        assert_eq!(connection.peer, "[fe80::1]:5000".parse().unwrap());
+    }
+
+    #[test]
+    fn alpn_names_read_as_they_are_written() {
+        for alpn in [Alpn::H2, Alpn::Http1] {
+            assert_eq!(Alpn::from_wire(alpn.as_str().as_bytes()), Some(alpn));
+        }
+        assert_eq!(Alpn::from_wire(b"h3"), None);
+    }
+}
