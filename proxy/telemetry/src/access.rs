@@ -21,6 +21,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+/// How long the end of the process waits for the last lines.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -125,10 +128,12 @@ impl AccessLog {
     ) -> io::Result<Self> {
         let sink = Sink::open(target)?;
         let queue = Arc::new(Queue::new(bytes_max, lines_max));
-        let writer = std::thread::Builder::new().name("access-log".into()).spawn({
-            let queue = queue.clone();
-            move || queue.write_to(sink)
-        })?;
+        let writer = std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn({
+                let queue = queue.clone();
+                move || queue.write_to(sink)
+            })?;
         Ok(Self {
             format,
             queue,
@@ -162,10 +167,90 @@ impl AccessLog {
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.queue.close();
+        // A target that takes nothing (a pipe without a reader) must not keep the process from ending.
+        if !self.flush(STOP_LIMIT) {
+            tracing::warn!("the access log's target takes nothing; its last lines are lost");
+            return;
+        }
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
             tracing::error!("the access log's writer failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn open(path: &std::path::Path) -> AccessLog {
+        AccessLog::open(Format::Json, Target::File(path.into())).expect("opens")
+    }
+
+    #[test]
+    fn every_line_of_many_threads_arrives_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("access.log");
+        let log = open(&path);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..500).for_each(|_| log.log(&line::tests::record())));
+            }
+        });
+        assert!(log.flush(LONG));
+        let text = fs::read_to_string(&path).expect("readable");
+        assert_eq!(text.lines().count(), 2000);
+        for line in text.lines() {
+            serde_json::from_str::<serde_json::Value>(line).expect("a JSON object");
+        }
+    }
+
+    #[test]
+    fn a_line_after_a_pause_needs_no_flush() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("access.log");
+        let log = open(&path);
+        log.log(&line::tests::record());
+        let until = std::time::Instant::now() + LONG;
+        while fs::metadata(&path).expect("there").len() == 0 {
+            assert!(std::time::Instant::now() < until, "never written");
+            std::thread::yield_now();
+        }
+        log.log(&line::tests::record());
+        drop(log);
+        assert_eq!(
+            fs::read_to_string(&path).expect("readable").lines().count(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_rotated_file_is_opened_anew() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("access.log");
+        let old = dir.path().join("access.log.1");
+        let log = open(&path);
+        log.log(&line::tests::record());
+        assert!(log.flush(LONG));
+        fs::rename(&path, &old).expect("rotates");
+        log.reopen();
+        log.log(&line::tests::record());
+        assert!(log.flush(LONG));
+        for path in [&path, &old] {
+            assert_eq!(
+                fs::read_to_string(path).expect("readable").lines().count(),
+                1
+            );
+        }
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_opened_is_an_error() {
+        let target = Target::File("/nowhere/access.log".into());
+        assert!(AccessLog::open(Format::Combined, target).is_err());
     }
 }

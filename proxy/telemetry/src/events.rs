@@ -97,9 +97,7 @@ impl WafEvent<'_> {
         metrics::SECURITY_EVENTS.inc();
         for rule in self.entry.rules.iter().take(ring::RULES_MAX) {
             let mut digits = itoa::Buffer::new();
-            metrics::WAF_RULE_HITS
-                .with(&[digits.format(rule.id)])
-                .inc();
+            metrics::WAF_RULE_HITS.with(&[digits.format(rule.id)]).inc();
         }
         if THROTTLE.admit() {
             info!(

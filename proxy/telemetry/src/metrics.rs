@@ -91,6 +91,18 @@ metrics! {
     PLUGIN_QUEUE_LENGTH: IntGauge = gauge("aegis_plugin_queue_length", "Plugin jobs waiting for a thread");
     /// Instances by plugin.
     PLUGIN_INSTANCES: GaugeFamily = GaugeFamily::new("aegis_plugin_instances", "Live instances of a plugin", &["plugin"], 256);
+    /// Linear memory of a plugin's instances.
+    PLUGIN_MEMORY: GaugeFamily = GaugeFamily::new("aegis_plugin_memory_bytes", "Linear memory of a plugin's instances", &["plugin"], 256);
+    /// What plugins measure themselves (`proxy_define_metric`).
+    PLUGIN_METRIC: GaugeFamily = GaugeFamily::new("aegis_plugin_metric", "Metrics defined by plugins", &["plugin", "name"], 4096);
+    /// Instances that ended: `fault`, `memory`.
+    PLUGIN_RETIRED: Family = Family::new("aegis_plugin_instances_ended_total", "Instances of a plugin that ended", &["plugin", "reason"], 1024);
+    /// Requests that were open in an instance when another request's fault ended it.
+    PLUGIN_CONTEXTS_LOST: Family = Family::new("aegis_plugin_contexts_lost_total", "Requests that were open in an instance when a fault ended it", &["plugin"], 256);
+    /// Log lines of plugins past their rate.
+    PLUGIN_LOG_DROPPED: Family = Family::new("aegis_plugin_log_dropped_total", "Log lines of plugins past their rate", &["plugin"], 256);
+    /// Compiled modules: `compiled`, `cached`, or `rejected` (a file in the cache that is not ours).
+    PLUGIN_MODULES: Family = Family::new("aegis_plugin_modules_total", "Modules made ready, by where the machine code came from", &["result"], 8);
     /// Requests sent to origins: `ok` or a fault's name.
     ORIGIN_REQUESTS: Family = Family::new("aegis_origin_requests_total", "Requests sent to origins", &["pool", "result"], 4096);
     /// 1 while a server takes part, 0 while it is left out.

@@ -293,7 +293,11 @@ mod tests {
         }
         assert!(ring.find("a").is_none());
         assert_eq!(ring.find("C").expect("ids ignore case").request_id, "c");
-        let ids: Vec<_> = ring.recent(10).iter().map(|e| e.request_id.clone()).collect();
+        let ids: Vec<_> = ring
+            .recent(10)
+            .iter()
+            .map(|e| e.request_id.clone())
+            .collect();
         assert_eq!(ids, ["c", "b"]);
 
         let one = entry("a").bytes();

@@ -179,7 +179,9 @@ fn bytes(out: &mut Vec<u8>, key: &str, value: &[u8], max: usize) {
 }
 
 fn cut(value: &[u8], max: usize) -> (&[u8], bool) {
-    value.get(..max).map_or((value, false), |kept| (kept, kept.len() < value.len()))
+    value
+        .get(..max)
+        .map_or((value, false), |kept| (kept, kept.len() < value.len()))
 }
 
 /// Whether a byte may stand in a JSON string as it is.
@@ -195,10 +197,7 @@ const PLAIN: [bool; 256] = {
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 fn hex(out: &mut Vec<u8>, byte: u8) {
-    out.extend_from_slice(&[
-        HEX[usize::from(byte >> 4)],
-        HEX[usize::from(byte & 15)],
-    ]);
+    out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
 }
 
 fn json_escaped(out: &mut Vec<u8>, value: &[u8]) {
@@ -213,7 +212,8 @@ fn json_escaped(out: &mut Vec<u8>, value: &[u8]) {
                 '\\' => out.extend_from_slice(b"\\\\"),
                 '\0'..='\u{1f}'
                 | '\u{7f}'..='\u{9f}'
-                | '\u{200e}' | '\u{200f}'
+                | '\u{200e}'
+                | '\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2066}'..='\u{2069}'
                 | '\u{feff}' => {
@@ -330,7 +330,11 @@ pub(super) mod tests {
                 let (end, rest) = line.split_last().expect("not empty");
                 assert_eq!(*end, b'\n');
                 let rest = std::str::from_utf8(rest).expect("UTF-8");
-                assert!(!rest.chars().any(|c| c.is_control() || c == '\u{2028}' || c == '\u{202e}'));
+                assert!(
+                    !rest
+                        .chars()
+                        .any(|c| c.is_control() || c == '\u{2028}' || c == '\u{202e}')
+                );
             }
             assert_eq!(combined.iter().filter(|b| **b == b'"').count(), 6);
         }

@@ -3,7 +3,7 @@
 use super::Target;
 use crate::events::AccessLogFailed;
 use crate::metrics::ACCESS_LOG_DROPPED;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -36,9 +36,10 @@ struct State {
     writer: Writer,
     reopen: bool,
     closed: bool,
-    /// Batches taken, and batches written: what `flush` waits for.
-    flush_wanted: bool,
-    idle_or_written: u64,
+    flush: bool,
+    /// Lines accepted so far, and lines written or lost so far: what `flush` compares.
+    accepted: u64,
+    done: u64,
 }
 
 #[derive(Debug)]
@@ -61,8 +62,9 @@ impl Queue {
                 writer: Writer::Works,
                 reopen: false,
                 closed: false,
-                flush_wanted: false,
-                idle_or_written: 0,
+                flush: false,
+                accepted: 0,
+                done: 0,
             }),
             wake: Condvar::new(),
             written: Condvar::new(),
@@ -79,6 +81,7 @@ impl Queue {
         }
         state.bytes.extend_from_slice(line);
         state.lines += 1;
+        state.accepted += 1;
         let wake = match state.writer {
             Writer::Idle => true,
             Writer::Lingers => state.bytes.len() >= BATCH,
@@ -101,23 +104,22 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Waits until what is queued now is written.
+    /// Waits until what is queued now is written or lost; `false` = not within `limit`.
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let mut state = self.state.lock();
-        // What is queued is taken by the next batch, and one may be under way.
-        let goal = state.idle_or_written + if state.lines > 0 { 2 } else { 1 };
-        state.flush_wanted = true;
-        self.wake.notify_one();
-        while state.idle_or_written < goal {
+        let goal = state.accepted;
+        while state.done < goal {
+            state.flush = true;
+            self.wake.notify_one();
             if self.written.wait_until(&mut state, until).timed_out() {
-                return false;
+                return state.done >= goal;
             }
         }
         true
     }
 
-    /// The writer's life.
+    /// The writer's life: until [`Queue::close`], and then until nothing is left.
     pub(super) fn write_to(&self, mut sink: Sink) {
         let mut batch = Vec::new();
         let mut state = self.state.lock();
@@ -127,43 +129,38 @@ impl Queue {
                 drop(state);
                 sink.reopen();
                 state = self.state.lock();
-                continue;
-            }
-            if state.lines == 0 {
-                state.idle_or_written += 1;
+            } else if state.lines == 0 {
                 if state.closed {
-                    self.written.notify_all();
                     return;
-                }
-                if state.flush_wanted {
-                    state.flush_wanted = false;
-                    // Twice, so that a goal of two batches is reached when there is one.
-                    state.idle_or_written += 1;
-                    self.written.notify_all();
                 }
                 state.writer = Writer::Idle;
                 self.wake.wait(&mut state);
                 state.writer = Writer::Works;
-                continue;
+            } else {
+                std::mem::swap(&mut state.bytes, &mut batch);
+                let lines = std::mem::take(&mut state.lines);
+                state.flush = false;
+                drop(state);
+                sink.write(&batch, lines);
+                batch.clear();
+                state = self.state.lock();
+                state.done += lines as u64;
+                self.written.notify_all();
+                self.linger(&mut state);
             }
-            std::mem::swap(&mut state.bytes, &mut batch);
-            let lines = std::mem::take(&mut state.lines);
-            drop(state);
-            sink.write(&batch, lines);
-            batch.clear();
-            state = self.state.lock();
-            state.idle_or_written += 1;
-            let until = Instant::now() + LINGER;
-            while state.bytes.len() < BATCH
-                && !(state.closed || state.reopen || state.flush_wanted)
-            {
-                state.writer = Writer::Lingers;
-                if self.wake.wait_until(&mut state, until).timed_out() {
-                    break;
-                }
-            }
-            state.writer = Writer::Works;
         }
+    }
+
+    /// Gives more lines time to come, so that under load one system call writes many.
+    fn linger(&self, state: &mut MutexGuard<'_, State>) {
+        let until = Instant::now() + LINGER;
+        state.writer = Writer::Lingers;
+        while state.bytes.len() < BATCH && !(state.closed || state.reopen || state.flush) {
+            if self.wake.wait_until(state, until).timed_out() {
+                break;
+            }
+        }
+        state.writer = Writer::Works;
     }
 }
 
@@ -239,5 +236,33 @@ fn open(target: &Target) -> io::Result<File> {
             .create(true)
             .mode(0o640)
             .open(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_drops_and_counts_by_bytes_and_by_lines() {
+        let before = ACCESS_LOG_DROPPED.get();
+        let queue = Queue::new(10, 3);
+        queue.push(b"123456\n");
+        queue.push(b"1234567\n");
+        queue.push(b"1\n");
+        assert_eq!(queue.state.lock().bytes, b"123456\n1\n");
+        queue.push(b"\n");
+        queue.push(b"");
+        assert_eq!(queue.state.lock().lines, 3);
+        assert!(ACCESS_LOG_DROPPED.get() >= before + 2);
+    }
+
+    #[test]
+    fn a_target_that_cannot_take_a_line_loses_it_and_goes_on() {
+        let before = ACCESS_LOG_DROPPED.get();
+        let mut sink = Sink::open(Target::File("/dev/full".into())).expect("opens");
+        sink.write(b"a\nb\n", 2);
+        assert!(ACCESS_LOG_DROPPED.get() >= before + 2);
+        assert!(!sink.torn);
     }
 }

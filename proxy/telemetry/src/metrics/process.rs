@@ -79,9 +79,9 @@ pub(super) fn refresh() {
         }
     }
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-        process
-            .fds
-            .set(f64::from(u32::try_from(entries.count()).unwrap_or(u32::MAX)));
+        process.fds.set(f64::from(
+            u32::try_from(entries.count()).unwrap_or(u32::MAX),
+        ));
     }
 }
 

@@ -214,9 +214,7 @@ mod tests {
         let text = render();
         assert!(text.contains("aegis_origin_requests_total{pool=\"api\",result=\"ok\"} 1"));
         assert!(
-            text.contains(
-                "aegis_origin_requests_total{pool=\"api\",result=\"connect_refused\"} 1"
-            )
+            text.contains("aegis_origin_requests_total{pool=\"api\",result=\"connect_refused\"} 1")
         );
     }
 }
