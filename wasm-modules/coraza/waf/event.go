@@ -1,0 +1,170 @@
+package waf
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/corazawaf/coraza/v3/types"
+)
+
+const (
+	eventRulesMax   = 32
+	eventValueMax   = 100
+	eventMessageMax = 200
+	masked          = "[masked]"
+
+	actionBlock  = "block"
+	actionDetect = "detect"
+	actionLimit  = "limit"
+)
+
+// Event is what the host writes to its log and ring.
+type Event struct {
+	// Action is block, detect (matched, went on) or limit (not inspected whole).
+	Action string `json:"action"`
+	Phase  int    `json:"phase"`
+	// Status is the answer, or what it would have been; 0 when the score stayed below the threshold.
+	Status int `json:"status"`
+	// Enforced tells the answer from what it would have been.
+	Enforced  bool `json:"enforced"`
+	Score     int  `json:"score"`
+	Threshold int  `json:"threshold"`
+	// Message says why the request was not inspected whole.
+	Message string      `json:"message,omitempty"`
+	Rules   []EventRule `json:"rules"`
+}
+
+// EventRule is one rule that matched.
+type EventRule struct {
+	ID       int    `json:"id"`
+	Message  string `json:"message"`
+	Variable string `json:"variable"`
+	Value    string `json:"value"`
+	Severity string `json:"severity"`
+	Phase    int    `json:"phase"`
+}
+
+// event collects what matched so far. An event that cannot be written does not undo a verdict.
+func (s *Session) event(action string, phase, status int, enforced bool) []byte {
+	e := Event{Action: action, Phase: phase, Status: status, Enforced: enforced, Rules: []EventRule{}}
+	direction, threshold := "inbound", s.policy.Inbound
+	if phase > 2 {
+		direction, threshold = "outbound", s.policy.Outbound
+	}
+	e.Threshold = threshold
+	e.Score = s.score(direction)
+	if s.partly != nil {
+		e.Message = s.partly.message
+	}
+	matched := s.tx.MatchedRules()
+	for _, m := range matched[min(s.reported, len(matched)):] {
+		if !tells(m) {
+			continue
+		}
+		if len(e.Rules) == eventRulesMax {
+			break
+		}
+		e.Rules = append(e.Rules, describe(m))
+	}
+	s.reported = len(matched)
+	out, err := json.Marshal(e)
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+// score reads the anomaly score: CRS sums it up only when it judges, so before that the paranoia levels are added here.
+func (s *Session) score(direction string) int {
+	tx := s.tx.Variables().TX()
+	read := func(key string) int {
+		if v := tx.Get(key); len(v) > 0 {
+			if n, err := strconv.Atoi(v[0]); err == nil {
+				return n
+			}
+		}
+		return 0
+	}
+	if n := read("blocking_" + direction + "_anomaly_score"); n > 0 {
+		return n
+	}
+	sum := 0
+	for level := 1; level <= s.policy.Paranoia; level++ {
+		sum += read(direction + "_anomaly_score_pl" + strconv.Itoa(level))
+	}
+	return sum
+}
+
+func (s *Session) matchedSince() bool {
+	matched := s.tx.MatchedRules()
+	for _, m := range matched[min(s.reported, len(matched)):] {
+		if tells(m) {
+			return true
+		}
+	}
+	return false
+}
+
+// tells keeps what a person wants to know: rules that log, without those which only add the others up.
+func tells(m types.MatchedRule) bool {
+	if l, ok := m.(interface{ Log() bool }); ok && !l.Log() {
+		return false
+	}
+	id := m.Rule().ID()
+	return id/1000 != 949 && id/1000 != 959 && id/1000 != 980
+}
+
+func describe(m types.MatchedRule) EventRule {
+	r := EventRule{
+		ID:       m.Rule().ID(),
+		Message:  clip(m.Message(), eventMessageMax),
+		Severity: m.Rule().Severity().String(),
+		Phase:    int(m.Rule().Phase()),
+	}
+	for _, d := range m.MatchedDatas() {
+		name := d.Variable().Name()
+		if name == "UNKNOWN" {
+			continue
+		}
+		r.Variable, r.Value = name, clip(d.Value(), eventValueMax)
+		if d.Key() != "" {
+			r.Variable = clip(name+":"+d.Key(), eventValueMax)
+		}
+		if secret(name, d.Key()) {
+			r.Value = masked
+		}
+		break
+	}
+	return r
+}
+
+// secret names what no log may hold.
+func secret(variable, key string) bool {
+	switch variable {
+	case "REQUEST_COOKIES":
+		return true
+	case "REQUEST_HEADERS", "RESPONSE_HEADERS":
+		switch strings.ToLower(key) {
+		case "authorization", "proxy-authorization", "cookie", "set-cookie":
+			return true
+		}
+	}
+	return false
+}
+
+// clip cuts to at most n bytes of valid UTF-8.
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) > n {
+		// Replacing may have made it longer; cut at a character.
+		for n > 0 && s[n]&0xC0 == 0x80 {
+			n--
+		}
+		s = s[:n]
+	}
+	return s
+}
