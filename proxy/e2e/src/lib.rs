@@ -1,1 +1,5 @@
+//! One test file per behaviour of the real binary, in `tests/`; here is what several of them need.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
+pub mod tls;

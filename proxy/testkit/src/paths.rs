@@ -1,0 +1,49 @@
+//! Where the build put things.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The checkout this crate was built from.
+#[must_use]
+pub fn checkout() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// `target/debug` (or `release`) of the running test or tool.
+#[must_use]
+pub fn bin_dir() -> PathBuf {
+    let exe = env::current_exe().expect("the path of this program");
+    let dir = exe.parent().expect("a folder").to_path_buf();
+    if dir.ends_with("deps") {
+        dir.parent().expect("a folder").to_path_buf()
+    } else {
+        dir
+    }
+}
+
+/// A program built in the same run: `aegis`, `aegis-demo-origin`, …
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let path = bin_dir().join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: cargo build --workspace --exclude bare-pingora",
+        path.display()
+    );
+    path
+}
+
+/// `target/modules`, where the Wasm modules are.
+#[must_use]
+pub fn modules_dir() -> PathBuf {
+    bin_dir().join("../modules")
+}
+
+/// A folder for what test runs share (compiled modules): `target/aegis-test`.
+#[must_use]
+pub fn shared_dir() -> PathBuf {
+    let dir = bin_dir().join("../aegis-test");
+    std::fs::create_dir_all(&dir).expect("a folder in target/");
+    dir
+}

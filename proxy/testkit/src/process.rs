@@ -1,0 +1,166 @@
+//! Child processes that end with their owner, and whose output can be read while they run.
+
+use crate::wait;
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, LazyLock, mpsc};
+use std::thread;
+use std::time::Duration;
+
+/// Lines kept of each output; older ones are dropped.
+const LINES_MAX: usize = 20_000;
+
+type Spawn = (Command, mpsc::Sender<std::io::Result<Child>>);
+
+/// The thread that starts every child. The kernel ends a child with the *thread* that started it (see
+/// [`Process::start`]), so that thread has to live as long as this program.
+static SPAWNER: LazyLock<mpsc::SyncSender<Spawn>> = LazyLock::new(|| {
+    let (sender, receiver) = mpsc::sync_channel::<Spawn>(16);
+    thread::spawn(move || {
+        for (mut command, answer) in receiver {
+            // The asker may be gone; the child then ends by the drop of `Child`'s owner, not here.
+            drop(answer.send(command.spawn()));
+        }
+    });
+    sender
+});
+
+/// A running child. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    name: String,
+    output: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts `program`. `setpriv --pdeathsig` makes the kernel kill it when this program ends in whatever way.
+    pub fn start<A: Into<OsString>>(program: &Path, args: impl IntoIterator<Item = A>) -> Self {
+        Self::start_in(program, args, |_| {})
+    }
+
+    /// As [`Process::start`], with a say in folder and environment.
+    pub fn start_in<A: Into<OsString>>(
+        program: &Path,
+        args: impl IntoIterator<Item = A>,
+        adjust: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program)
+            .args(args.into_iter().map(Into::into));
+        adjust(&mut command);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let (sender, receiver) = mpsc::channel();
+        SPAWNER.send((command, sender)).expect("the spawner lives");
+        let mut child = receiver
+            .recv()
+            .expect("the spawner answers")
+            .unwrap_or_else(|e| panic!("cannot start {}: {e}", program.display()));
+        let output = Arc::new(Mutex::new(Vec::new()));
+        if let Some(out) = child.stdout.take() {
+            keep_lines(out, Arc::clone(&output));
+        }
+        if let Some(err) = child.stderr.take() {
+            keep_lines(err, Arc::clone(&output));
+        }
+        let name = program
+            .file_name()
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        Self {
+            child,
+            name,
+            output,
+        }
+    }
+
+    /// Process id; `setpriv` replaces itself, so it is the program's own.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id");
+        kill_process(pid, signal).unwrap_or_else(|e| panic!("signal to {}: {e}", self.name));
+    }
+
+    /// What it has written to stdout and stderr so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.output.lock().join("\n")
+    }
+
+    /// Waits for a line that holds `part`.
+    pub fn wait_for_line(&self, part: &str) -> String {
+        wait::eventually(
+            format!("{} says “{part}”; it said:\n{}", self.name, self.output()),
+            || {
+                self.output
+                    .lock()
+                    .iter()
+                    .find(|l| l.contains(part))
+                    .cloned()
+            },
+        )
+    }
+
+    /// Its exit status, when it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the state of a child")
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        wait::within(deadline, format!("{} ends", self.name), || {
+            self.child.try_wait().expect("the state of a child")
+        })
+    }
+
+    /// Kills it and waits until it is gone.
+    pub fn kill(&mut self) {
+        // Already gone is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            let lines = self.output.lock();
+            let from = lines.len().saturating_sub(40);
+            eprintln!(
+                "--- last lines of {}:\n{}\n---",
+                self.name,
+                lines[from..].join("\n")
+            );
+        }
+    }
+}
+
+fn keep_lines(from: impl Read + Send + 'static, to: Arc<Mutex<Vec<String>>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            let Ok(line) = line else { return };
+            let mut lines = to.lock();
+            if lines.len() == LINES_MAX {
+                lines.drain(..LINES_MAX / 2);
+            }
+            lines.push(line);
+        }
+    });
+}
