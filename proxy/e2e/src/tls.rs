@@ -49,7 +49,7 @@ pub fn get(to: impl ToSocketAddrs, host: &str, path: &str, offer: &Offer) -> Res
     let tcp = TcpStream::connect(to)?;
     tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
     tcp.set_nodelay(true)?;
-    let mut connector = SslConnector::builder(SslMethod::tls_client())?;
+    let mut connector = SslConnector::builder(SslMethod::tls())?;
     connector
         .set_curves_list(&offer.groups)
         .with_context(|| format!("groups {}", offer.groups))?;
