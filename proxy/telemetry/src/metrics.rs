@@ -6,9 +6,11 @@
 mod family;
 mod process;
 mod site;
+mod sum;
 
 pub use family::{Family, GaugeFamily};
 pub use site::{PoolMetrics, SITES_MAX, SiteMetrics, WafVerdict, pool, site};
+pub use sum::{request_seconds, total};
 
 use prometheus::core::Collector;
 use prometheus::{
