@@ -1,12 +1,13 @@
-//! What counts for a request: profile → site → route, nearer wins key by key.
+//! What counts for a request: profile, then site, then route; nearer wins key by key.
 
-use crate::model::{Inspect, OnError, Pool, Settings};
+use crate::model::{Pool, Settings};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Settings that passed every check. Only [`crate`] makes one.
+pub use crate::model::{Cache, Compressed, OverLimit, RuleTarget, Waf, WafMode};
+
+/// Settings that passed every check. Only this crate's readers make one that can be trusted.
 #[derive(Debug, Clone)]
 pub struct Validated {
     /// As written.
@@ -15,7 +16,7 @@ pub struct Validated {
     pub sites: Vec<Arc<Site>>,
     /// Pools by name, with those made from `origin: URL`.
     pub pools: BTreeMap<String, Arc<Pool>>,
-    /// blake3 of all files, first 16 hex digits: the config id people see.
+    /// blake3 of the file's text and the contents of all files, first 16 hex digits: the config id people see.
     pub id: String,
     /// Every file the settings refer to, absolute (certificates, keys, modules, SecLang): what last known good keeps.
     pub files: Vec<PathBuf>,
@@ -30,7 +31,7 @@ pub struct Site {
     pub name: String,
     /// Host patterns, lower case, without port.
     pub hosts: Vec<String>,
-    /// Routes in order; the last has path `/*` and is the site's own.
+    /// Routes in order; the last has path `/*` and every method: it is the site's own, or the last route there is.
     pub routes: Vec<Arc<Route>>,
 }
 
@@ -51,7 +52,7 @@ pub struct Route {
     pub cache: Cache,
     /// Plugins in order.
     pub plugins: Vec<String>,
-    /// Where each value came from: `waf.mode` → `profiles.waf.strict (aegis.yaml:14)`.
+    /// Where each value came from: `waf.mode` → `profiles.waf.strict (aegis.yaml:14)`, or `default`.
     pub sources: BTreeMap<String, String>,
 }
 
@@ -72,97 +73,11 @@ pub enum Action {
     },
     /// Answer as written.
     Respond {
-        /** */
+        /** Its status. */
         status: u16,
-        /** */
+        /** Its `Content-Type`. */
         content_type: String,
-        /** */
+        /** Its body. */
         body: String,
     },
-}
-
-/// WAF values in force.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Waf {
-    /// block, detect or off.
-    pub mode: WafMode,
-    /// CRS paranoia 1–4.
-    pub paranoia: u8,
-    /// Inbound anomaly score that blocks (5).
-    pub inbound_threshold: u32,
-    /// Outbound anomaly score that blocks (4).
-    pub outbound_threshold: u32,
-    /// Rules switched off.
-    pub exclude_rules: Vec<u32>,
-    /// `942100:ARGS:comment`.
-    pub exclude_targets: Vec<RuleTarget>,
-    /// Own SecLang files, after the CRS.
-    pub seclang: Vec<PathBuf>,
-    /// Responses (default headers).
-    pub inspect_response: Inspect,
-    /// Text of a request body that is inspected (128 KiB).
-    pub text_max: u64,
-    /// Body held for a verdict (16 MiB).
-    pub held_max: u64,
-    /// Past either limit.
-    pub over_limit: OverLimit,
-    /// Requests with Content-Encoding.
-    pub compressed: Compressed,
-    /// Largest ratio of `decompress` (20).
-    pub decompress_ratio_max: u32,
-    /// Response body that is inspected (512 KiB).
-    pub response_max: u64,
-    /// What a failure of the sandbox means (deny).
-    pub on_error: OnError,
-}
-
-/// WAF mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WafMode {
-    /** Attacks get 403. */
-    Block,
-    /** Only written down. */
-    Detect,
-    /** Not run. */
-    Off,
-}
-
-/// Past a body limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OverLimit {
-    /** 413. */
-    Reject,
-    /** What was judged goes on; a later block cuts the request. */
-    Stream,
-}
-
-/// Compressed request bodies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compressed {
-    /** 415. */
-    Reject,
-    /** Inspected decompressed. */
-    Decompress,
-}
-
-/// A variable a rule shall not look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleTarget {
-    /** Rule id. */
-    pub rule: u32,
-    /** `ARGS:comment`. */
-    pub target: String,
-}
-
-/// Cache values in force.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cache {
-    /// Use the cache (default true).
-    pub enabled: bool,
-    /// Largest object (8 MiB).
-    pub object_max: u64,
-    /// Freshness when the origin gives none and no heuristic applies (0 = not stored).
-    pub ttl_default: Duration,
-    /// Send `Cache-Status` (default true).
-    pub status_header: bool,
 }

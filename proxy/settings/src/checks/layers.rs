@@ -1,0 +1,114 @@
+//! What profiles, sites and routes give together.
+
+use crate::context::Checker;
+use crate::limits::WAF_COMPILED_MAX;
+use crate::model::{CacheLayer, Settings, WafLayer, WafMode};
+use crate::overlay::Layer;
+use crate::resolved::{Action, Route, Site};
+use crate::scalar::show_size;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(super) fn check(settings: &Settings, sites: &[Arc<Site>], checker: &mut Checker<'_, '_>) {
+    let mut compiled: HashSet<&[PathBuf]> = HashSet::new();
+    for site in sites {
+        let mut said = HashSet::new();
+        // The site's own values come first, so that what routes inherit is said once, where it stands.
+        for route in site.routes.iter().rev() {
+            if !matches!(route.action, Action::Proxy { .. }) {
+                continue;
+            }
+            sizes(settings, route, &mut said, checker);
+            if route.waf.mode == WafMode::Off {
+                continue;
+            }
+            if compiled.len() >= WAF_COMPILED_MAX && !compiled.contains(route.waf.seclang.as_slice()) {
+                let key = format!("{}.waf", route.key);
+                if said.insert("seclang") && !checker.is_bad(&key) {
+                    let what = format!(": this is the {}th list of `seclang` files", WAF_COMPILED_MAX + 1);
+                    let help = format!("each list is a rule set in memory, at most {WAF_COMPILED_MAX}; share lists between sites");
+                    checker.error(&key, &what, help);
+                }
+                continue;
+            }
+            compiled.insert(&route.waf.seclang);
+        }
+    }
+    for (index, written) in settings.sites.iter().enumerate() {
+        let key = format!("sites[{index}]");
+        still_off(settings, &key, written.waf.as_ref(), written.cache.as_ref(), sites.get(index), checker);
+        for (at, route) in written.routes.iter().enumerate() {
+            let key = format!("{key}.routes[{at}]");
+            still_off(settings, &key, route.waf.as_ref(), route.cache.as_ref(), sites.get(index), checker);
+        }
+    }
+}
+
+fn sizes(settings: &Settings, route: &Route, said: &mut HashSet<&'static str>, checker: &mut Checker<'_, '_>) {
+    let (waf, node) = (&route.waf, &settings.node);
+    let on = waf.mode != WafMode::Off;
+    let key = |name: &str| format!("{}.waf.{name}", route.key);
+    if on && waf.text_max > waf.held_max && !checker.is_bad(&key("text_max")) && said.insert("text_max") {
+        let what = format!(": text_max {} is more than held_max {}", show_size(waf.text_max), show_size(waf.held_max));
+        let help = source(route, &["waf.text_max", "waf.held_max"]);
+        checker.error(&key("text_max"), &what, help);
+    }
+    if on && waf.held_max > node.bodies_held_max && !checker.is_bad(&key("held_max")) && said.insert("held_max") {
+        let (one, all) = (show_size(waf.held_max), show_size(node.bodies_held_max));
+        let what = format!(": one body may hold {one}, all together (node.bodies_held_max) {all}");
+        checker.error(&key("held_max"), &what, source(route, &["waf.held_max"]));
+    }
+    let cache = &route.cache;
+    if cache.enabled && cache.object_max > node.cache.memory && said.insert("object_max") {
+        let (one, all) = (show_size(cache.object_max), show_size(node.cache.memory));
+        let what = format!(": one object may have {one}, the whole cache (node.cache.memory) has {all}");
+        checker.warn(&format!("{}.cache.object_max", route.key), &what, source(route, &["cache.object_max"]));
+    }
+}
+
+/// Says where values come from that do not fit together.
+fn source(route: &Route, keys: &[&str]) -> String {
+    let lines: Vec<String> = keys
+        .iter()
+        .filter_map(|key| route.sources.get(*key).map(|source| format!("{key} comes from: {source}")))
+        .collect();
+    lines.join("\n")
+}
+
+/// Warns when a profile is named in order to switch something on, and an `off` further out keeps it off.
+fn still_off(
+    settings: &Settings,
+    key: &str,
+    waf: Option<&WafLayer>,
+    cache: Option<&CacheLayer>,
+    site: Option<&Arc<Site>>,
+    checker: &mut Checker<'_, '_>,
+) {
+    let Some(route) = site.and_then(|site| site.routes.iter().find(|route| route.key == key)) else { return };
+    if let Some(name) = waf.and_then(Layer::profile)
+        && route.waf.mode == WafMode::Off
+        && settings.profiles.waf.contains_key(&name.value)
+        && outside(route, "waf.mode", key, &name.value)
+    {
+        let what = format!(" names profile `{}`, but the WAF stays off", name.value);
+        let help = format!("{}\nto switch it on add `mode: block`", source(route, &["waf.mode"]));
+        checker.warn(&format!("{key}.waf"), &what, help);
+    }
+    if let Some(name) = cache.and_then(Layer::profile)
+        && !route.cache.enabled
+        && settings.profiles.cache.contains_key(&name.value)
+        && outside(route, "cache.enabled", key, &name.value)
+    {
+        let what = format!(" names profile `{}`, but the cache stays off", name.value);
+        let help = format!("{}\nto switch it on add `enabled: true`", source(route, &["cache.enabled"]));
+        checker.warn(&format!("{key}.cache"), &what, help);
+    }
+}
+
+/// Whether a value was set neither here nor by the profile named here.
+fn outside(route: &Route, value: &str, key: &str, profile: &str) -> bool {
+    let section = value.split('.').next().unwrap_or_default();
+    let here = [format!("{key}.{section} ("), format!("profiles.{section}.{profile} (")];
+    route.sources.get(value).is_some_and(|source| !here.iter().any(|here| source.starts_with(here)))
+}

@@ -1,0 +1,143 @@
+//! Names that must exist, hosts that must not stand twice, and what nobody uses.
+
+use crate::context::Checker;
+use crate::model::{Origin, Settings};
+use crate::overlay::Layer;
+use crate::problem::remedy;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
+    hosts(settings, checker);
+    let mut names = Names { settings, checker, pools: HashSet::new(), plugins: HashSet::new() };
+    for (index, site) in settings.sites.iter().enumerate() {
+        let key = format!("sites[{index}]");
+        names.origin(&key, site.origin.as_ref());
+        names.plugins(&key, site.plugins.as_deref());
+        for (index, route) in site.routes.iter().enumerate() {
+            let key = format!("{key}.routes[{index}]");
+            names.origin(&key, route.origin.as_ref());
+            names.plugins(&key, route.plugins.as_deref());
+        }
+    }
+    for (name, plugin) in &settings.plugins {
+        for (index, pool) in plugin.http_call.iter().enumerate() {
+            names.pool(&format!("plugins.{name}.http_call[{index}]"), pool);
+        }
+    }
+    let (pools, plugins) = (names.pools, names.plugins);
+    unused("pools", settings.pools.keys(), &pools, checker);
+    unused("plugins", settings.plugins.keys(), &plugins, checker);
+    let site_layers = || settings.sites.iter().enumerate();
+    let waf = site_layers().flat_map(|(index, site)| {
+        let routes = site.routes.iter().enumerate();
+        let of_routes = routes.map(move |(at, route)| (format!("sites[{index}].routes[{at}].waf"), route.waf.as_ref()));
+        std::iter::once((format!("sites[{index}].waf"), site.waf.as_ref())).chain(of_routes)
+    });
+    profiles(waf, &settings.profiles.waf, &["block", "detect"], checker);
+    let cache = site_layers().flat_map(|(index, site)| {
+        let routes = site.routes.iter().enumerate();
+        let of_routes = routes.map(move |(at, route)| (format!("sites[{index}].routes[{at}].cache"), route.cache.as_ref()));
+        std::iter::once((format!("sites[{index}].cache"), site.cache.as_ref())).chain(of_routes)
+    });
+    profiles(cache, &settings.profiles.cache, &[], checker);
+}
+
+fn hosts(settings: &Settings, checker: &mut Checker<'_, '_>) {
+    let mut seen: HashMap<&str, String> = HashMap::new();
+    for (index, site) in settings.sites.iter().enumerate() {
+        for (at, host) in site.hosts.iter().enumerate() {
+            let key = format!("sites[{index}].hosts[{at}]");
+            if checker.is_bad(&key) {
+                continue;
+            }
+            if let Some(first) = seen.get(host.as_str()) {
+                let what = format!(" `{host}` is also {first}");
+                checker.error(&key, &what, "a host belongs to one site; remove one of them");
+            } else {
+                seen.insert(host, key);
+            }
+        }
+    }
+}
+
+struct Names<'a, 'r, 'b, 'c> {
+    settings: &'a Settings,
+    checker: &'r mut Checker<'b, 'c>,
+    pools: HashSet<&'a str>,
+    plugins: HashSet<&'a str>,
+}
+
+impl<'a> Names<'a, '_, '_, '_> {
+    fn origin(&mut self, key: &str, origin: Option<&'a Origin>) {
+        if let Some(Origin::Pool(name)) = origin {
+            self.pool(&format!("{key}.origin"), name);
+        }
+    }
+
+    fn pool(&mut self, key: &str, name: &'a str) {
+        self.pools.insert(name);
+        let known = &self.settings.pools;
+        if !known.contains_key(name) && !self.checker.is_bad(key) && !self.checker.is_bad("pools") {
+            let help = remedy(name, known.keys().map(String::as_str), "pools");
+            self.checker.error(key, &format!(": pool `{name}` does not exist"), help);
+        }
+    }
+
+    fn plugins(&mut self, key: &str, names: Option<&'a [String]>) {
+        let names = names.unwrap_or_default();
+        for (index, name) in names.iter().enumerate() {
+            self.plugins.insert(name);
+            let key = format!("{key}.plugins[{index}]");
+            if self.checker.is_bad(&key) || self.checker.is_bad("plugins") {
+                continue;
+            }
+            let known = &self.settings.plugins;
+            if !known.contains_key(name) {
+                let help = remedy(name, known.keys().map(String::as_str), "plugins");
+                self.checker.error(&key, &format!(": plugin `{name}` does not exist"), help);
+            } else if names.iter().take(index).any(|before| before == name) {
+                self.checker.error(&key, &format!(": plugin `{name}` stands here twice"), "remove one");
+            }
+        }
+    }
+}
+
+fn profiles<'a, L: Layer + 'a>(
+    layers: impl Iterator<Item = (String, Option<&'a L>)>,
+    known: &BTreeMap<String, L>,
+    modes: &[&str],
+    checker: &mut Checker<'_, '_>,
+) {
+    let mut used = HashSet::new();
+    for (key, layer) in layers {
+        let Some(name) = layer.and_then(Layer::profile) else { continue };
+        let name = name.value.as_str();
+        used.insert(name);
+        let inner = format!("{key}.profile");
+        let place = if checker.root.place_of(&inner) == checker.root.place_of(&key) { &key } else { &inner };
+        if known.contains_key(name) || checker.is_bad(place) || checker.is_bad("profiles") {
+            continue;
+        }
+        let help = if modes.contains(&name) {
+            format!("for the mode write `{}: {{ mode: {name} }}`", L::NAME)
+        } else {
+            remedy(name, known.keys().map(String::as_str), "profiles")
+        };
+        checker.error(place, &format!(": profile `{name}` does not exist"), help);
+    }
+    unused(&format!("profiles.{}", L::NAME), known.keys(), &used, checker);
+}
+
+fn unused<'a>(
+    section: &str,
+    known: impl Iterator<Item = &'a String>,
+    used: &HashSet<&str>,
+    checker: &mut Checker<'_, '_>,
+) {
+    for name in known.filter(|name| !used.contains(name.as_str())) {
+        let key = format!("{section}.{name}");
+        if !checker.is_bad("sites") {
+            checker.warn(&key, " is not used by any site", "name it where it is meant to work, or remove it");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Every maximum that does not belong to a single key.
+
+/// Bytes of the settings file.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of all files the settings refer to, together.
+pub const REFERENCED_BYTES_MAX: u64 = 64 << 20;
+/// Lists and maps inside each other.
+pub const DEPTH_MAX: usize = 32;
+/// Problems kept of one reading; what comes after is only counted.
+pub const PROBLEMS_MAX: usize = 1_000;
+/// Characters of a name (pool, plugin, profile).
+pub const NAME_MAX: usize = 64;
+/// `listeners:`
+pub const LISTENERS_MAX: usize = 64;
+/// `certificates:`
+pub const CERTIFICATES_MAX: usize = 10_000;
+/// `profiles.waf:` and `profiles.cache:`, each.
+pub const PROFILES_MAX: usize = 256;
+/// Different lists of SecLang files in use; each costs a compiled rule set.
+pub const WAF_COMPILED_MAX: usize = 8;
+/// `pools:`
+pub const POOLS_MAX: usize = 1_000;
+/// `pools.*.servers:`
+pub const SERVERS_MAX: usize = 256;
+/// `plugins:` and the plugins of one site or route.
+pub const PLUGINS_MAX: usize = 64;
+/// `sites:`
+pub const SITES_MAX: usize = 10_000;
+/// `sites[].hosts:`
+pub const HOSTS_MAX: usize = 1_000;
+/// `sites[].routes:`
+pub const ROUTES_MAX: usize = 1_000;
+/// `sites[].routes[].match.methods:`
+pub const METHODS_MAX: usize = 32;
+/// `exclude_rules:` and `exclude_targets:`, each.
+pub const EXCLUSIONS_MAX: usize = 1_000;
+/// `seclang:`
+pub const SECLANG_MAX: usize = 64;
+/// Bytes of a path of a Unix socket.
+pub const SOCKET_PATH_MAX: usize = 107;

@@ -1,0 +1,49 @@
+//! `listeners:` and `certificates:`, where clients connect.
+
+use crate::define::{choices, default, optional, required, settings};
+use crate::kind::file::{Secret, path, secret};
+use crate::kind::net::address;
+use crate::kind::scalar::{choice, flag};
+use crate::kind::{maybe, section};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+settings! {
+    /// An address that clients connect to.
+    pub struct Listener {
+        /// `ip:port`; `[::]` is every address, IPv6 and IPv4; port 0 lets the system choose.
+        address: SocketAddr = address() => required(&["\"[::]:443\"", "\"[::]:80\""]);
+        /// TLS; `{}` for the defaults below; without it plain HTTP is spoken.
+        tls: Option<ListenerTls> = maybe(section()) => optional(&[]);
+    }
+}
+
+settings! {
+    /// TLS of a listener.
+    pub struct ListenerTls {
+        /// Oldest version.
+        min_version: TlsVersion = choice() => default("\"1.2\"");
+        /// Offer HTTP/2.
+        http2: bool = flag() => default("true");
+    }
+}
+
+choices! {
+    /// TLS version.
+    pub enum TlsVersion {
+        /// TLS 1.2 (RFC 5246), forward secret and authenticated cipher suites only.
+        V1_2 = "1.2",
+        /// TLS 1.3 (RFC 8446).
+        V1_3 = "1.3",
+    }
+}
+
+settings! {
+    /// A certificate with its key.
+    pub struct Certificate {
+        /// PEM file with the chain, leaf first.
+        cert: PathBuf = path() => required(&["tls/shop.example.com.pem"]);
+        /// PEM private key.
+        key: Secret = secret() => required(&["file:tls/shop.example.com.key"]);
+    }
+}

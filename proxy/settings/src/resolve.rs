@@ -1,0 +1,154 @@
+//! From what is written to what counts for a request: profile, then site, then route, nearer wins key by key.
+//!
+//! For one route the layers are, each laid over the ones before it: the defaults, the profile the site names, the
+//! site's own values, the profile the route names, the route's own values. What refers to nothing (an unknown profile)
+//! is left out here and refused by [`crate::checks`].
+
+use crate::context::Context;
+use crate::kind::Section;
+use crate::model::{Cache, CacheLayer, Origin, OriginTls, Pool, Settings, SiteRoute, Waf, WafLayer};
+use crate::overlay::{Layer, Sources};
+use crate::resolved::{Action, Route, Site};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The values in force so far, and where they came from.
+#[derive(Clone)]
+struct Base {
+    waf: Waf,
+    cache: Cache,
+    plugins: Vec<String>,
+    sources: Sources,
+}
+
+/// Resolves every site.
+pub(crate) fn sites(settings: &Settings, context: &Context<'_>, line_of: &dyn Fn(&str) -> u32) -> Vec<Arc<Site>> {
+    let mut sources = Sources::new();
+    let waf = WafLayer::defaults(&mut sources);
+    let cache = CacheLayer::defaults(&mut sources);
+    sources.insert("plugins".to_owned(), "default".to_owned());
+    let defaults = Base { waf, cache, plugins: Vec::new(), sources };
+    let resolver = Resolver { settings, context, line_of };
+    settings.sites.iter().enumerate().map(|(index, site)| Arc::new(resolver.site(index, site, &defaults))).collect()
+}
+
+struct Resolver<'a, 'c> {
+    settings: &'a Settings,
+    context: &'a Context<'c>,
+    line_of: &'a dyn Fn(&str) -> u32,
+}
+
+impl Resolver<'_, '_> {
+    fn site(&self, index: usize, site: &crate::model::Site, defaults: &Base) -> Site {
+        let key = format!("sites[{index}]");
+        let mut base = defaults.clone();
+        self.lay(&mut base, &key, site.waf.as_ref(), site.cache.as_ref(), site.plugins.as_ref());
+        let inherited = site.origin.as_ref().map(|origin| (proxy(origin), self.source(&format!("{key}.origin"))));
+        let mut routes = Vec::with_capacity(site.routes.len() + 1);
+        for (at, written) in site.routes.iter().enumerate() {
+            let key = format!("{key}.routes[{at}]");
+            let Some((action, source)) = self.action(written, &key).or_else(|| inherited.clone()) else { continue };
+            let mut base = base.clone();
+            self.lay(&mut base, &key, written.waf.as_ref(), written.cache.as_ref(), written.plugins.as_ref());
+            base.sources.insert("action".to_owned(), source);
+            let catches_all = written.matches.path == "/*" && written.matches.methods.is_empty();
+            routes.push(Arc::new(base.route(key, written.matches.path.clone(), written.matches.methods.clone(), action)));
+            if catches_all && inherited.is_none() {
+                break;
+            }
+        }
+        if let Some((action, source)) = inherited {
+            base.sources.insert("action".to_owned(), source);
+            routes.push(Arc::new(base.route(key, "/*".to_owned(), Vec::new(), action)));
+        }
+        Site { index, name: site.hosts.first().cloned().unwrap_or_default(), hosts: site.hosts.clone(), routes }
+    }
+
+    /// What a route itself says it does.
+    fn action(&self, route: &SiteRoute, key: &str) -> Option<(Action, String)> {
+        let (action, name) = if let Some(redirect) = &route.redirect {
+            (Action::Redirect { status: redirect.status, to: redirect.to.clone() }, "redirect")
+        } else if let Some(respond) = &route.respond {
+            let (status, content_type, body) = (respond.status, respond.content_type.clone(), respond.body.clone());
+            (Action::Respond { status, content_type, body }, "respond")
+        } else {
+            (proxy(route.origin.as_ref()?), "origin")
+        };
+        Some((action, self.source(&format!("{key}.{name}"))))
+    }
+
+    fn source(&self, key: &str) -> String {
+        format!("{key} ({})", self.context.source((self.line_of)(key)))
+    }
+
+    fn lay(
+        &self,
+        base: &mut Base,
+        key: &str,
+        waf: Option<&WafLayer>,
+        cache: Option<&CacheLayer>,
+        plugins: Option<&Vec<String>>,
+    ) {
+        self.layer(waf, &self.settings.profiles.waf, key, &mut base.waf, &mut base.sources);
+        self.layer(cache, &self.settings.profiles.cache, key, &mut base.cache, &mut base.sources);
+        if let Some(plugins) = plugins {
+            base.plugins.clone_from(plugins);
+            base.sources.insert("plugins".to_owned(), self.source(&format!("{key}.plugins")));
+        }
+    }
+
+    /// Lays the profile that a layer names, then the layer.
+    fn layer<L: Layer>(
+        &self,
+        layer: Option<&L>,
+        profiles: &BTreeMap<String, L>,
+        key: &str,
+        over: &mut L::Resolved,
+        sources: &mut Sources,
+    ) {
+        let Some(layer) = layer else { return };
+        let from = |place: String| move |line| format!("{place} ({})", self.context.source(line));
+        if let Some(name) = layer.profile()
+            && let Some(profile) = profiles.get(&name.value)
+        {
+            profile.apply(over, &from(format!("profiles.{}.{}", L::NAME, name.value)), sources);
+        }
+        layer.apply(over, &from(format!("{key}.{}", L::NAME)), sources);
+    }
+}
+
+impl Base {
+    fn route(&self, key: String, path: String, methods: Vec<String>, action: Action) -> Route {
+        let Self { waf, cache, plugins, sources } = self.clone();
+        Route { key, path, methods, action, waf, cache, plugins, sources }
+    }
+}
+
+fn proxy(origin: &Origin) -> Action {
+    let (Origin::Pool(name) | Origin::Url { url: name, .. }) = origin;
+    Action::Proxy { pool: name.clone() }
+}
+
+/// Every pool: the named ones, and one for each origin that is a URL.
+pub(crate) fn pools(settings: &Settings) -> BTreeMap<String, Arc<Pool>> {
+    let mut pools: BTreeMap<_, _> =
+        settings.pools.iter().map(|(name, pool)| (name.clone(), Arc::new(pool.clone()))).collect();
+    for origin in origins(settings) {
+        if let Origin::Url { url, server, tls } = origin
+            && !pools.contains_key(url)
+        {
+            let mut pool = Pool::blank(url);
+            pool.servers = vec![server.clone()];
+            pool.tls = tls.then(|| OriginTls::blank(""));
+            pools.insert(url.clone(), Arc::new(pool));
+        }
+    }
+    pools
+}
+
+/// Every origin of sites and routes.
+fn origins(settings: &Settings) -> impl Iterator<Item = &Origin> {
+    settings.sites.iter().flat_map(|site| {
+        site.origin.iter().chain(site.routes.iter().filter_map(|route| route.origin.as_ref()))
+    })
+}
