@@ -1,1 +1,30 @@
+//! The life of a request: the ordered stages ([`order`]), Pingora's hooks that lead through them, and the one table from
+//! fault to page.
+//!
+//! - [`service`] makes the application that front runs for each connection.
+//! - [`Live`] is what it serves by; the control side swaps [`Snapshot`]s into it.
+//!
+//! **Invariant:** a request holds one snapshot from its first stage to its log line.
+//!
+//! **Invariant:** whatever ends a request early, its answer comes out of [`fault::Fault`] and [`page::Page`].
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
+mod access;
+mod answer;
+mod app;
+mod ctx;
+mod facts;
+pub mod fault;
+mod head;
+mod live;
+mod order;
+pub mod page;
+mod proxy;
+mod retry;
+mod snapshot;
+
+pub use app::{App, service};
+pub use ctx::Ctx;
+pub use live::Live;
+pub use snapshot::{NodeParts, Snapshot};

@@ -1,0 +1,72 @@
+//! The last stage: one line and the counters of a request.
+
+use crate::ctx::Ctx;
+use crate::facts;
+use crate::snapshot::NodeParts;
+use aegis_telemetry::access::Record;
+use aegis_telemetry::metrics;
+use http::{HeaderName, header};
+use pingora_proxy::Session;
+
+/// Counts the request and writes its line.
+pub(crate) fn log(session: &Session, ctx: &Ctx, node: &NodeParts) {
+    let status = session
+        .response_written()
+        .map_or(0, |head| head.status.as_u16());
+    let duration = ctx.started.elapsed();
+    let routed = ctx.routed();
+    match &routed {
+        Some(routed) => routed.site_plan.metrics.request(status, duration),
+        None => metrics::site("none").request(status, duration),
+    }
+    if let Some(pool) = routed.as_ref().and_then(|routed| routed.plan.pool.as_ref()) {
+        match ctx.fault {
+            Some(fault @ crate::fault::Fault::Origin(_)) => pool.fault(fault.as_str()),
+            _ if ctx.origin.head_after.is_some() => pool.ok(),
+            _ => {}
+        }
+    }
+    let Some(access) = &node.access else { return };
+    let head = session.req_header();
+    let field = |name: HeaderName| head.headers.get(name).map(|value| value.as_bytes());
+    let host = match head.uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => field(header::HOST).unwrap_or_default(),
+    };
+    access.log(&Record {
+        time: ctx.time,
+        request_id: ctx.id.as_str(),
+        client: ctx.client().ip(),
+        method: head.method.as_str().as_bytes(),
+        scheme: ctx.scheme(),
+        host,
+        target: head.raw_path(),
+        version: facts::version(ctx.version),
+        status,
+        bytes_sent: session.body_bytes_sent() as u64,
+        bytes_received: session.body_bytes_read() as u64,
+        duration,
+        origin: ctx
+            .origin
+            .endpoint
+            .as_ref()
+            .map(|endpoint| &*endpoint.label),
+        origin_time: ctx.origin.head_after,
+        cache: "",
+        site: routed.as_ref().map_or("", |routed| &routed.site.site.name),
+        route: routed.as_ref().map_or("", |routed| &routed.entry.route.key),
+        user_agent: field(header::USER_AGENT),
+        referer: field(header::REFERER),
+        tls_version: ctx
+            .connection()
+            .and_then(aegis_identity::Connection::tls_version),
+        ja4: None,
+        waf: None,
+        error: ctx.fault.map(crate::fault::Fault::as_str),
+        kind: if session.is_subrequest() {
+            "refresh"
+        } else {
+            "request"
+        },
+    });
+}

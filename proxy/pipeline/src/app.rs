@@ -1,0 +1,114 @@
+//! The application a connection is handed to: Pingora's proxy with our time-outs and our HTTP/2 bounds.
+
+use crate::live::Live;
+use crate::proxy::Proxy;
+use crate::retry;
+use async_trait::async_trait;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::server::ShutdownWatch;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Decoded header list of an HTTP/2 request.
+const H2_HEADERS_MAX: u32 = 64 * 1024;
+/// What an HTTP/2 client may send before we have read it: a stream, and all of a connection.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How long a body nobody wants is drained to keep a connection.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What front runs for each connection.
+pub struct App {
+    proxy: Arc<HttpProxy<Proxy>>,
+    live: Arc<Live>,
+    options: HttpServerOptions,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("live", &self.live)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the application that serves by `live`. `workers` is the number of threads, for the sizes of Pingora's pools.
+#[must_use]
+pub fn service(live: Arc<Live>, workers: usize) -> Arc<App> {
+    let conf = ServerConf {
+        threads: workers.max(1),
+        max_retries: retry::TRIES_MAX,
+        ..ServerConf::default()
+    };
+    let proxy = http_proxy(
+        &Arc::new(conf),
+        Proxy {
+            live: Arc::clone(&live),
+        },
+    );
+    let mut options = HttpServerOptions::default();
+    // So that CONNECT comes to our stages and gets our page; they refuse it.
+    options.allow_connect_method_proxying = true;
+    options.h2_idle_timeout = Some(live.node().client.idle_timeout);
+    let mut proxy = proxy;
+    proxy.server_options = Some(options.clone());
+    Arc::new(App {
+        proxy: Arc::new(proxy),
+        live,
+        options,
+    })
+}
+
+#[async_trait]
+impl HttpServerApp for App {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let client = {
+            let node = self.live.node();
+            (
+                node.client.idle_timeout,
+                node.client.read_timeout,
+                node.client.write_timeout,
+            )
+        };
+        let (idle, read, write) = client;
+        session.set_read_timeout(Some(read));
+        session.set_write_timeout(Some(write));
+        session.set_total_drain_timeout(Some(DRAIN));
+        session.set_pipelining_enabled(true);
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(idle.as_secs().max(1)));
+        }
+        self.proxy.process_new_http(session, shutdown).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let mut options = default_h2_options();
+        options.max_concurrent_streams(self.live.node().client.h2_streams_max);
+        options.max_header_list_size(H2_HEADERS_MAX);
+        options.initial_window_size(H2_STREAM_WINDOW);
+        options.initial_connection_window_size(H2_CONNECTION_WINDOW);
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+
+    async fn http_cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+/// Compile-time proof that front can run it.
+const _: fn() = || {
+    fn runs<A: ServerApp + Send + Sync + 'static>() {}
+    runs::<App>();
+};

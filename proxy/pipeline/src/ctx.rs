@@ -1,0 +1,125 @@
+//! What a request carries from its first stage to its log line.
+
+use crate::fault::Fault;
+use crate::snapshot::{Place, Routed, Snapshot};
+use aegis_identity::{AddressText, Connection, RequestId};
+use aegis_origin::{Endpoint, Pool};
+use http::Version;
+use pingora_proxy::Session;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// One request.
+#[derive(Debug)]
+pub struct Ctx {
+    pub(crate) id: RequestId,
+    pub(crate) time: SystemTime,
+    pub(crate) started: Instant,
+    pub(crate) version: Version,
+    connection: Option<Arc<Connection>>,
+    /// The one configuration this request is served by; `None` while the node starts.
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    pub(crate) place: Option<Place>,
+    /// Why it got a page.
+    pub(crate) fault: Option<Fault>,
+    /// A second sentence for that page.
+    pub(crate) more: Option<Arc<String>>,
+    pub(crate) origin: OriginCtx,
+}
+
+/// How the origin was asked.
+#[derive(Debug, Default)]
+pub(crate) struct OriginCtx {
+    /// The server of the present try.
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
+    /// Addresses of tries that failed.
+    pub(crate) tried: Vec<SocketAddr>,
+    /// Tries that count against `retries`.
+    pub(crate) retries: u32,
+    /// A reused connection was found closed once already.
+    pub(crate) stale_connection: bool,
+    pub(crate) asked: Option<Instant>,
+    /// Time to the response head.
+    pub(crate) head_after: Option<Duration>,
+}
+
+impl Ctx {
+    pub(crate) fn new() -> Self {
+        Self {
+            id: RequestId::generate(),
+            time: SystemTime::now(),
+            started: Instant::now(),
+            version: Version::HTTP_11,
+            connection: None,
+            snapshot: None,
+            place: None,
+            fault: None,
+            more: None,
+            origin: OriginCtx::default(),
+        }
+    }
+
+    /// Takes what is known before the first stage.
+    pub(crate) fn begin(&mut self, session: &Session, snapshot: Option<Arc<Snapshot>>) {
+        self.version = session.req_header().version;
+        self.connection = connection(session);
+        self.snapshot = snapshot;
+    }
+
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_deref()
+    }
+
+    /// The client: the other end of the connection, since no hop before us is trusted yet.
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.connection()
+            .map_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), |c| c.peer)
+    }
+
+    pub(crate) fn client_text(&self) -> AddressText {
+        AddressText::new(self.client().ip())
+    }
+
+    /// `https` or `http`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        self.connection().map_or("http", Connection::scheme)
+    }
+
+    /// Site, route and what was worked out for them.
+    pub(crate) fn routed(&self) -> Option<Routed<'_>> {
+        self.snapshot.as_ref()?.routed(self.place?)
+    }
+
+    pub(crate) fn pool(&self) -> Option<Arc<Pool>> {
+        self.routed()?.entry.pool.clone()
+    }
+
+    pub(crate) fn closes_origin_connection(&self) -> bool {
+        let pool = self.routed().and_then(|routed| routed.entry.pool.as_ref());
+        pool.is_some_and(|pool| pool.settings().keepalive.is_zero())
+    }
+}
+
+/// The facts `front` attached to the connection; without `front`, what the socket says.
+fn connection(session: &Session) -> Option<Arc<Connection>> {
+    let digest = session.digest()?;
+    let attached = digest
+        .proxy_digest
+        .as_ref()
+        .and_then(|proxy| proxy.user_data.as_ref());
+    if let Some(connection) = attached.and_then(|data| data.downcast_ref::<Arc<Connection>>()) {
+        return Some(Arc::clone(connection));
+    }
+    let socket = digest.socket_digest.as_ref()?;
+    let address = |address: Option<&pingora_core::protocols::l4::socket::SocketAddr>| {
+        address?.as_inet().copied()
+    };
+    let peer = address(socket.peer_addr())?;
+    Some(Arc::new(Connection::new(
+        0,
+        peer,
+        address(socket.local_addr()).unwrap_or(peer),
+        None,
+    )))
+}

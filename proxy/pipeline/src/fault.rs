@@ -1,0 +1,235 @@
+//! One place where what went wrong becomes a status, a sentence and a word for the log.
+
+use aegis_origin::Fault as OriginFault;
+use pingora_error::{Error, ErrorSource, ErrorType};
+use std::borrow::Cow;
+
+/// Why a request gets a page of ours instead of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The head cannot be understood, or not in one way only.
+    BadRequest(&'static str),
+    /// No site answers for this host.
+    NoSite,
+    /// No site answers for this host, and the connection was made for another name.
+    Misdirected,
+    /// `CONNECT`, `TRACE`.
+    Method,
+    /// The client took too long to send.
+    ClientTimeout,
+    /// The body is longer than may be inspected.
+    BodyTooLarge,
+    /// The body's encoding cannot be inspected.
+    BodyEncoding,
+    /// A plugin said no.
+    Blocked,
+    /// A plugin failed, and it must not be passed by.
+    PluginFailed,
+    /// Too many bodies are held for a verdict.
+    BodiesHeld,
+    /// Modules are still being compiled; nothing is served uninspected.
+    Starting,
+    /// The request has passed this proxy too often.
+    Loop,
+    /// The origin.
+    Origin(OriginFault),
+    /// A defect of ours.
+    Internal,
+    /// The client is gone: nobody to tell.
+    ClientGone,
+}
+
+impl Fault {
+    /// Sorts an error of Pingora.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        use ErrorType as E;
+        if let Some(fault) = error.root_cause().downcast_ref::<Carried>() {
+            return fault.0;
+        }
+        match (error.esource(), error.etype()) {
+            (ErrorSource::Upstream, kind) => Self::Origin(OriginFault::of(kind)),
+            (ErrorSource::Downstream, E::ReadTimedout) => Self::ClientTimeout,
+            (
+                ErrorSource::Downstream,
+                E::ReadError | E::WriteError | E::ConnectionClosed | E::WriteTimedout | E::H2Error,
+            ) => Self::ClientGone,
+            (ErrorSource::Downstream, E::InvalidHTTPHeader) => {
+                Self::BadRequest("Its head does not follow the rules of HTTP.")
+            }
+            (ErrorSource::Downstream, _) => {
+                Self::BadRequest("Its body does not follow the rules of HTTP.")
+            }
+            _ => Self::Internal,
+        }
+    }
+
+    /// As an error that passes through Pingora and comes out of [`Fault::of`] again. It is never retried.
+    pub(crate) fn into_error(self) -> Box<Error> {
+        let mut error = Error::because(ErrorType::HTTPStatus(self.status()), "", Carried(self));
+        error.as_in();
+        error
+    }
+
+    /// The status; 0 when there is nobody to send it to.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::Blocked => 403,
+            Self::NoSite => 404,
+            Self::Method => 405,
+            Self::ClientTimeout => 408,
+            Self::BodyTooLarge => 413,
+            Self::BodyEncoding => 415,
+            Self::Misdirected => 421,
+            Self::Internal => 500,
+            Self::Origin(
+                OriginFault::ConnectRefused
+                | OriginFault::ConnectFailed
+                | OriginFault::Tls
+                | OriginFault::Closed
+                | OriginFault::BadResponse,
+            ) => 502,
+            Self::Origin(OriginFault::NoServer)
+            | Self::PluginFailed
+            | Self::BodiesHeld
+            | Self::Starting => 503,
+            Self::Origin(
+                OriginFault::ConnectTimeout | OriginFault::ReadTimeout | OriginFault::WriteTimeout,
+            ) => 504,
+            Self::Loop => 508,
+            Self::ClientGone => 0,
+        }
+    }
+
+    /// The word in the access log and the metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::NoSite => "no_site",
+            Self::Misdirected => "misdirected",
+            Self::Method => "method",
+            Self::ClientTimeout => "client_timeout",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyEncoding => "body_encoding",
+            Self::Blocked => "blocked",
+            Self::PluginFailed => "plugin_failed",
+            Self::BodiesHeld => "bodies_held",
+            Self::Starting => "starting",
+            Self::Loop => "loop",
+            Self::Origin(fault) => fault.as_str(),
+            Self::Internal => "internal",
+            Self::ClientGone => "client_gone",
+        }
+    }
+
+    /// What happened, for the person who sees the page. Names no rule and no server.
+    #[must_use]
+    pub fn sentence(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::BadRequest(why) => return format!("This request cannot be served. {why}").into(),
+            Self::NoSite => "No site is served under this name here.",
+            Self::Misdirected => {
+                "This connection was made for another site; a new one will be needed."
+            }
+            Self::Method => "This method is not served here.",
+            Self::ClientTimeout => "The request took too long to arrive.",
+            Self::BodyTooLarge => "What was sent is larger than this site takes.",
+            Self::BodyEncoding => "What was sent is compressed in a way this site does not take.",
+            Self::Blocked => {
+                "This request was blocked because it looks like an attack on the site."
+            }
+            Self::PluginFailed => "This request could not be checked, so it was not let through.",
+            Self::BodiesHeld => "Too much is being sent to this site right now.",
+            Self::Starting => "This server is starting and will be ready in a moment.",
+            Self::Loop => "This request goes round in a circle.",
+            Self::Origin(OriginFault::NoServer) => "The site has no server that could answer.",
+            Self::Origin(
+                OriginFault::ConnectTimeout | OriginFault::ReadTimeout | OriginFault::WriteTimeout,
+            ) => "The site's server did not answer in time.",
+            Self::Origin(OriginFault::Closed) => {
+                "The site's server broke off before it had answered."
+            }
+            Self::Origin(OriginFault::BadResponse) => {
+                "The site's server gave an answer that is not HTTP."
+            }
+            Self::Origin(_) => "The site's server cannot be reached.",
+            Self::Internal => "Something went wrong here.",
+            Self::ClientGone => "The connection was closed.",
+        })
+    }
+
+    /// Seconds after which another try makes sense.
+    #[must_use]
+    pub const fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::Starting => Some(2),
+            Self::BodiesHeld | Self::PluginFailed | Self::Origin(OriginFault::NoServer) => Some(5),
+            _ => None,
+        }
+    }
+}
+
+/// A fault on its way through Pingora's error type.
+#[derive(Debug)]
+struct Carried(Fault);
+
+impl std::fmt::Display for Carried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+impl std::error::Error for Carried {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, OriginFault};
+    use pingora_error::{Error, ErrorType};
+
+    #[test]
+    fn faults_of_the_origin_are_told_apart() {
+        for (kind, status, word) in [
+            (ErrorType::ConnectRefused, 502, "origin_refused"),
+            (ErrorType::ConnectTimedout, 504, "origin_connect_timeout"),
+            (ErrorType::ReadTimedout, 504, "origin_read_timeout"),
+            (ErrorType::ConnectionClosed, 502, "origin_closed"),
+            (ErrorType::InvalidHTTPHeader, 502, "origin_bad_response"),
+            (ErrorType::TLSHandshakeFailure, 502, "origin_tls"),
+        ] {
+            let fault = Fault::of(&Error::new_up(kind));
+            assert_eq!((fault.status(), fault.as_str()), (status, word));
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_gone_gets_no_page_and_a_slow_one_a_408() {
+        assert_eq!(
+            Fault::of(&Error::new_down(ErrorType::ConnectionClosed)).status(),
+            0
+        );
+        assert_eq!(
+            Fault::of(&Error::new_down(ErrorType::ReadTimedout)).status(),
+            408
+        );
+        assert_eq!(
+            Fault::of(&Error::new_down(ErrorType::InvalidHTTPHeader)).status(),
+            400
+        );
+    }
+
+    #[test]
+    fn a_fault_of_ours_comes_through_pingora_as_it_was() {
+        for fault in [
+            Fault::Blocked,
+            Fault::Origin(OriginFault::NoServer),
+            Fault::BadRequest("x"),
+        ] {
+            let error = fault.into_error().more_context("peer");
+            assert_eq!(Fault::of(&error), fault);
+            assert!(!error.retry());
+        }
+    }
+}

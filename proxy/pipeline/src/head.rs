@@ -1,0 +1,143 @@
+//! Which fields go on, and which are ours.
+//!
+//! Towards the origin Pingora removes what concerns one connection only: `Connection` and the fields it names,
+//! `Keep-Alive`, `Proxy-*`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade` (but for WebSocket), `HTTP2-Settings`. Here
+//! the fields by which a proxy speaks of the client are replaced: nobody before us is trusted yet, so what came in them
+//! was written by the client. `Host` goes on as received.
+
+use crate::ctx::Ctx;
+use crate::fault::Fault;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use pingora_error::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+
+/// Hops through this proxy before a request is taken for one that goes in a circle.
+const HOPS_MAX: usize = 8;
+/// Our name in `Via` (RFC 9110 §7.6.3).
+const PSEUDONYM: &str = "aegis";
+const VIA_11: HeaderValue = HeaderValue::from_static("1.1 aegis");
+const VIA_2: HeaderValue = HeaderValue::from_static("2 aegis");
+/// What else origins read as a proxy's word about the client.
+const CLAIMS: [&str; 6] = [
+    "forwarded",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-real-ip",
+    "x-original-url",
+];
+
+/// Makes the head for the origin out of the client's (already without fields of the connection).
+pub(crate) fn to_origin(head: &mut RequestHeader, ctx: &Ctx, host: Option<&str>) -> Result<()> {
+    if !head.raw_path().starts_with(b"/") {
+        // An origin server expects origin-form (RFC 9112 §3.2.1); the authority moves to `Host`.
+        let target = head
+            .uri
+            .path_and_query()
+            .map_or("/", |p| p.as_str())
+            .to_owned();
+        if let Some(host) = host
+            && !head.headers.contains_key(header::HOST)
+        {
+            head.insert_header(header::HOST, host)?;
+        }
+        head.set_raw_path(target.as_bytes())?;
+    }
+    for name in CLAIMS {
+        head.remove_header(name);
+    }
+    head.insert_header("X-Forwarded-For", ctx.client_text().as_str())?;
+    head.insert_header("X-Forwarded-Proto", HeaderValue::from_static(ctx.scheme()))?;
+    match host {
+        Some(host) => head.insert_header("X-Forwarded-Host", host)?,
+        None => drop(head.remove_header("x-forwarded-host")),
+    }
+    head.insert_header("X-Request-Id", ctx.id.as_str())?;
+    head.append_header(
+        "Via",
+        if ctx.version == Version::HTTP_2 {
+            VIA_2
+        } else {
+            VIA_11
+        },
+    )?;
+    if ctx.closes_origin_connection() && !head.headers.contains_key(header::UPGRADE) {
+        head.insert_header(header::CONNECTION, "close")?;
+    }
+    Ok(())
+}
+
+/// Has this request passed here too often?
+pub(crate) fn check_loop(headers: &HeaderMap) -> std::result::Result<(), Fault> {
+    let hops = headers
+        .get_all(header::VIA)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&b| b == b','))
+        .filter(|hop| hop.trim_ascii().split(|&b| b == b' ').nth(1) == Some(PSEUDONYM.as_bytes()))
+        .count();
+    if hops >= HOPS_MAX {
+        Err(Fault::Loop)
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes from the origin's head what concerns its connection only (RFC 9110 §7.6.1).
+pub(crate) fn from_origin(head: &mut ResponseHeader) {
+    let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    if head.headers.contains_key(header::CONNECTION) && !switching {
+        let named: Vec<HeaderName> = head
+            .headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|&b| b == b','))
+            .take(16)
+            .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+            .filter(|name| !is_framing(name))
+            .collect();
+        for name in &named {
+            head.remove_header(name);
+        }
+        head.remove_header(&header::CONNECTION);
+    }
+    head.remove_header("keep-alive");
+    head.remove_header("proxy-connection");
+    head.remove_header(&header::TRAILER);
+    if !switching && head.status != StatusCode::UPGRADE_REQUIRED {
+        head.remove_header(&header::UPGRADE);
+    }
+}
+
+fn is_framing(name: &HeaderName) -> bool {
+    *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING || *name == header::DATE
+}
+
+/// Finishes the head for the client; true if the end of the connection must end the body.
+pub(crate) fn to_client(head: &mut ResponseHeader, ctx: &Ctx) -> Result<bool> {
+    head.insert_header("X-Request-Id", ctx.id.as_str())?;
+    // HTTP/1.0 knows no chunks.
+    let unframed =
+        ctx.version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING);
+    if unframed {
+        head.remove_header(&header::TRANSFER_ENCODING);
+    }
+    Ok(unframed)
+}
+
+/// A field made by a module; `None` for what cannot be one, and for the framing, which is ours.
+pub(crate) fn field(name: &Bytes, value: &Bytes) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(name).ok()?;
+    let hop = matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade"
+    );
+    if hop || name == header::CONTENT_LENGTH {
+        return None;
+    }
+    Some((name, HeaderValue::from_maybe_shared(value.clone()).ok()?))
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

@@ -1,0 +1,52 @@
+//! The configuration in force, and how it changes: one pointer, swapped.
+
+use crate::snapshot::{NodeParts, Snapshot};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use std::sync::Arc;
+
+/// What the data plane serves by.
+///
+/// Until the first [`Live::ready`] every request gets 503 with `Retry-After`: nothing is served uninspected.
+#[derive(Debug)]
+pub struct Live {
+    snapshot: ArcSwapOption<Snapshot>,
+    node: ArcSwap<NodeParts>,
+    progress: ArcSwap<String>,
+}
+
+impl Live {
+    /// Starts without a snapshot.
+    #[must_use]
+    pub fn starting(node: NodeParts) -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: ArcSwapOption::empty(),
+            node: ArcSwap::from_pointee(node),
+            progress: ArcSwap::default(),
+        })
+    }
+
+    /// Puts a snapshot in force; requests that are under way keep theirs.
+    pub fn ready(&self, snapshot: Arc<Snapshot>) {
+        self.node.store(Arc::new(snapshot.node.clone()));
+        self.snapshot.store(Some(snapshot));
+    }
+
+    /// What a visitor may be told while the first snapshot is prepared.
+    pub fn say(&self, progress: impl Into<String>) {
+        self.progress.store(Arc::new(progress.into()));
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.load_full()
+    }
+
+    pub(crate) fn node(&self) -> Guard<Arc<NodeParts>> {
+        self.node.load()
+    }
+
+    pub(crate) fn progress(&self) -> Arc<String> {
+        self.progress.load_full()
+    }
+}

@@ -1,0 +1,82 @@
+//! The way of a request, stage by stage: the order of the lines is the order of the stages.
+//!
+//! Stages 0 to 3 lie before this crate (kernel, accept, TLS, framing). A stage sees plain facts, never Pingora's types;
+//! it lets the request go on, or ends it with an [`Answer`].
+
+use crate::answer::Answer;
+use crate::ctx::Ctx;
+use crate::facts::Facts;
+use crate::fault::Fault;
+use crate::head;
+use crate::snapshot::Place;
+
+type Step<T = ()> = Result<T, Answer>;
+
+/// Stages 4 to 8: from the head to the cache.
+pub(crate) fn before_cache(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
+    // Until modules are compiled nothing is served: better no answer than an uninspected one.
+    started(ctx)?;
+    // Methods that change what a message is (CONNECT) or echo its secrets (TRACE) end here, whatever the site says.
+    method(facts)?;
+    // A request that comes back to us again and again would otherwise use up every connection there is.
+    head::check_loop(facts.headers)?;
+    // Which rules hold is decided once, by host, path and method; everything after this line asks the route.
+    route(facts, ctx)?;
+    // A redirect or a fixed answer needs neither cache nor origin.
+    fixed(facts, ctx)
+}
+
+fn started(ctx: &Ctx) -> Step {
+    if ctx.snapshot.is_some() {
+        Ok(())
+    } else {
+        Err(Fault::Starting.into())
+    }
+}
+
+fn method(facts: &Facts<'_>) -> Step {
+    if matches!(facts.method, "CONNECT" | "TRACE") {
+        Err(Fault::Method.into())
+    } else {
+        Ok(())
+    }
+}
+
+fn route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
+    let snapshot = ctx.snapshot.as_ref().ok_or(Fault::Starting)?;
+    let site = match facts.host {
+        Some(host) => snapshot.table.find(host),
+        None => snapshot.table.find_without_host(),
+    };
+    let Some(site) = site else {
+        return Err(no_site(facts, ctx).into());
+    };
+    let route = site
+        .route(facts.path, facts.method)
+        .ok_or(Fault::BadRequest(
+            "Its path can be read in two ways that lead to different places.",
+        ))?;
+    ctx.place = Some(Place {
+        site: site.site.index,
+        route: route.index,
+    });
+    Ok(())
+}
+
+/// A browser may reuse a connection for another name its certificate covers; 421 tells it to make a new one.
+fn no_site(facts: &Facts<'_>, ctx: &Ctx) -> Fault {
+    let sni = ctx.connection().and_then(|connection| connection.sni());
+    let host = facts.host.and_then(aegis_origin::normalize_host);
+    if sni.is_some_and(|sni| host.as_deref() != Some(sni)) {
+        Fault::Misdirected
+    } else {
+        Fault::NoSite
+    }
+}
+
+fn fixed(facts: &Facts<'_>, ctx: &Ctx) -> Step {
+    match ctx.routed().and_then(|routed| routed.plan.fixed.as_ref()) {
+        Some(fixed) => Err(fixed.answer(facts)),
+        None => Ok(()),
+    }
+}

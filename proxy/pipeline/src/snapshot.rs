@@ -1,0 +1,120 @@
+//! What one configuration is while it serves: a value that never changes, held by each request from its start to its end.
+
+use crate::answer::Fixed;
+use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
+use aegis_settings::{model, resolved};
+use aegis_telemetry::access::AccessLog;
+use aegis_telemetry::metrics::{self, PoolMetrics, SiteMetrics};
+use std::sync::Arc;
+
+/// What a request needs before there are sites: while the node starts.
+#[derive(Debug, Clone)]
+pub struct NodeParts {
+    /// `node.client`.
+    pub client: model::Client,
+    /// The access log; `None` = off.
+    pub access: Option<Arc<AccessLog>>,
+}
+
+/// One configuration, compiled.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Id of the settings.
+    pub id: String,
+    /// What holds without sites too.
+    pub node: NodeParts,
+    /// Sites and routes.
+    pub table: Table,
+    /// Pools, also for the next snapshot to inherit from.
+    pub pools: PoolSet,
+    sites: Vec<SitePlan>,
+}
+
+/// What is worked out once for a site.
+#[derive(Debug)]
+pub(crate) struct SitePlan {
+    pub(crate) metrics: Arc<SiteMetrics>,
+    pub(crate) routes: Vec<RoutePlan>,
+}
+
+/// What is worked out once for a route.
+#[derive(Debug)]
+pub(crate) struct RoutePlan {
+    /// The answer of a route that asks nobody.
+    pub(crate) fixed: Option<Fixed>,
+    /// Counters of its pool.
+    pub(crate) pool: Option<PoolMetrics>,
+}
+
+/// The place of a route in a [`Snapshot`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) site: usize,
+    pub(crate) route: usize,
+}
+
+/// A route as a request sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Routed<'a> {
+    pub(crate) site: &'a SiteEntry,
+    pub(crate) entry: &'a RouteEntry,
+    pub(crate) site_plan: &'a SitePlan,
+    pub(crate) plan: &'a RoutePlan,
+}
+
+impl Snapshot {
+    /// Compiles the sites over `pools` (those of the same settings).
+    ///
+    /// # Errors
+    /// A route names a pool that does not exist.
+    pub fn build(
+        id: impl Into<String>,
+        node: NodeParts,
+        sites: &[Arc<resolved::Site>],
+        pools: PoolSet,
+    ) -> Result<Self, aegis_origin::Error> {
+        let table = Table::build(sites, &pools)?;
+        let sites = table.sites().iter().map(SitePlan::build).collect();
+        Ok(Self {
+            id: id.into(),
+            node,
+            table,
+            pools,
+            sites,
+        })
+    }
+
+    /// The route at `place`.
+    pub(crate) fn routed(&self, place: Place) -> Option<Routed<'_>> {
+        let site = self.table.sites().get(place.site)?;
+        let site_plan = self.sites.get(place.site)?;
+        let (entry, plan) = (
+            site.routes.get(place.route)?,
+            site_plan.routes.get(place.route)?,
+        );
+        Some(Routed {
+            site,
+            entry,
+            site_plan,
+            plan,
+        })
+    }
+}
+
+impl SitePlan {
+    fn build(entry: &SiteEntry) -> Self {
+        Self {
+            metrics: metrics::site(&entry.site.name),
+            routes: entry.routes.iter().map(RoutePlan::build).collect(),
+        }
+    }
+}
+
+impl RoutePlan {
+    fn build(entry: &RouteEntry) -> Self {
+        Self {
+            fixed: Fixed::build(&entry.route.action),
+            pool: entry.pool.as_ref().map(|pool| metrics::pool(pool.name())),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The pipeline over real sockets: a plain accept loop in front, origins that write down every byte behind.
+
+mod proxying;
+mod support;

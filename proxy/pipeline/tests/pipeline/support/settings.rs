@@ -1,0 +1,127 @@
+//! Sites and pools in a line each.
+
+use aegis_origin::PoolSet;
+use aegis_pipeline::{NodeParts, Snapshot};
+use aegis_settings::model::{self, Inspect, OnError};
+use aegis_settings::resolved::{Action, Cache, Compressed, OverLimit, Route, Site, Waf, WafMode};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+pub fn client() -> model::Client {
+    model::Client {
+        handshake_timeout: Duration::from_secs(10),
+        read_timeout: Duration::from_secs(60),
+        write_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_secs(75),
+        connections_max: 20_000,
+        h2_streams_max: 128,
+    }
+}
+
+pub fn pool(servers: &[SocketAddr]) -> model::Pool {
+    model::Pool {
+        name: String::new(),
+        servers: servers.iter().map(ToString::to_string).collect(),
+        tls: None,
+        health: None,
+        connect_timeout: Duration::from_secs(3),
+        read_timeout: Duration::from_secs(60),
+        write_timeout: Duration::from_secs(60),
+        keepalive: Duration::from_secs(60),
+        retries: 1,
+    }
+}
+
+pub fn waf_off() -> Waf {
+    Waf {
+        mode: WafMode::Off,
+        paranoia: 1,
+        inbound_threshold: 5,
+        outbound_threshold: 4,
+        exclude_rules: vec![],
+        exclude_targets: vec![],
+        seclang: vec![],
+        inspect_response: Inspect::Off,
+        text_max: 131_072,
+        held_max: 16 << 20,
+        over_limit: OverLimit::Reject,
+        compressed: Compressed::Reject,
+        decompress_ratio_max: 20,
+        response_max: 524_288,
+        on_error: OnError::Deny,
+    }
+}
+
+/// A route to a pool.
+pub fn to(pool: &str) -> Action {
+    Action::Proxy {
+        pool: pool.to_owned(),
+    }
+}
+
+pub fn route(path: &str, action: Action) -> Route {
+    Route {
+        key: format!("route {path}"),
+        path: path.to_owned(),
+        methods: vec![],
+        action,
+        waf: waf_off(),
+        cache: Cache {
+            enabled: false,
+            object_max: 8 << 20,
+            ttl_default: Duration::ZERO,
+            status_header: true,
+        },
+        plugins: vec![],
+        sources: BTreeMap::new(),
+    }
+}
+
+/// The sites of a node.
+#[derive(Default)]
+pub struct Sites {
+    pub sites: Vec<Arc<Site>>,
+    pub pools: BTreeMap<String, Arc<model::Pool>>,
+}
+
+impl Sites {
+    /// One site for every host, proxied to one origin.
+    pub fn one(origin: SocketAddr) -> Self {
+        Self::default()
+            .pool("web", pool(&[origin]))
+            .site(&["*"], vec![route("/*", to("web"))])
+    }
+
+    pub fn pool(mut self, name: &str, pool: model::Pool) -> Self {
+        self.pools.insert(
+            name.to_owned(),
+            Arc::new(model::Pool {
+                name: name.to_owned(),
+                ..pool
+            }),
+        );
+        self
+    }
+
+    pub fn site(mut self, hosts: &[&str], routes: Vec<Route>) -> Self {
+        self.sites.push(Arc::new(Site {
+            index: self.sites.len(),
+            name: hosts[0].to_owned(),
+            hosts: hosts.iter().map(|&h| h.to_owned()).collect(),
+            routes: routes.into_iter().map(Arc::new).collect(),
+        }));
+        self
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let pools = PoolSet::build(&self.pools, None, &Handle::current()).expect("good pools");
+        let node = NodeParts {
+            client: client(),
+            access: None,
+        };
+        Snapshot::build("test", node, &self.sites, pools).expect("good sites")
+    }
+}
