@@ -124,10 +124,14 @@ impl CertStore {
     /// # Errors
     /// As [`Self::load`].
     pub fn configured(validated: &Validated) -> Result<(Self, Vec<CertProblem>), Vec<CertProblem>> {
-        Self::read(&validated.settings.certificates, SystemTime::now())
+        Self::from_certificates(&validated.settings.certificates, SystemTime::now())
     }
 
-    pub(crate) fn read(
+    /// Reads these certificates, whose validity is judged at `now`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_certificates(
         certificates: &[Certificate],
         now: SystemTime,
     ) -> Result<(Self, Vec<CertProblem>), Vec<CertProblem>> {

@@ -5,7 +5,7 @@ use aegis_settings::model::Secret;
 use tempfile::TempDir;
 
 fn read(certificates: &[Certificate]) -> Result<(CertStore, Vec<CertProblem>), Vec<CertProblem>> {
-    CertStore::read(certificates, SystemTime::now())
+    CertStore::from_certificates(certificates, SystemTime::now())
 }
 
 fn source(store: &CertStore, name: Option<&str>) -> String {

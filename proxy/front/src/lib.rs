@@ -1,1 +1,30 @@
+//! The door: sockets, connection caps, TLS; hands clean streams to whatever app stands behind it.
+//!
+//! The sockets are ours because Pingora's listeners are fixed at its start, and so that what a client sends can be
+//! judged before Pingora parses it. From the socket up a stream is
+//!
+//! - [`Conn`]: the TCP socket, on TLS connections with a read-ahead, since BoringSSL asks for five bytes at a time;
+//! - Pingora's `SslStream<Conn>` on TLS listeners;
+//! - [`Wire`]: gathers writes until a flush, bounds how long a client may refuse to read, and carries the
+//!   [`Connection`](aegis_identity::Connection) that all requests of it share. Whatever is to see plain bytes before
+//!   the app does wraps this one; it only has to be an [`IO`](pingora_core::protocols::IO) itself.
+//!
+//! Invariants:
+//! - every connection is a task that the [`Door`] owns: when [`Bound::run`] returns or is dropped, none is left;
+//! - every wait for a client has an end: handshake, first byte, bytes it does not take, farewell;
+//! - nothing a client does is logged above debug; it is counted by reason.
+#![forbid(unsafe_code)]
 
+mod accept;
+mod bind;
+mod conn;
+mod door;
+mod refusal;
+mod serve;
+mod tls;
+mod wire;
+
+pub use bind::{BindError, open_files_for};
+pub use conn::{Conn, Transport};
+pub use door::{Bound, Door, DoorConfig, Drained};
+pub use wire::Wire;

@@ -1,0 +1,174 @@
+//! The accept loop of one listener, and the connections it has brought in.
+
+use crate::door::{Drained, Shared};
+use crate::refusal::Refusal;
+use crate::serve::{Accepted, serve};
+use aegis_telemetry::events::LimitHit;
+use aegis_telemetry::metrics::{CONNECTIONS_ACCEPTED, CONNECTIONS_OPEN};
+use boring::ssl::SslAcceptor;
+use pingora_core::apps::ServerApp;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+
+const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// Accepts until the door closes, then waits for the connections up to the grace and cuts the rest.
+pub(crate) async fn accept_loop<A>(
+    listener: TcpListener,
+    tls: Option<SslAcceptor>,
+    shared: Arc<Shared<A>>,
+) -> Drained
+where
+    A: ServerApp + Send + Sync + 'static,
+{
+    let mut connections = JoinSet::new();
+    let fixed_local = listener
+        .local_addr()
+        .ok()
+        .filter(|local| !local.ip().is_unspecified());
+    let mut stop = shared.stop.clone();
+    let mut back_off = BACK_OFF_FIRST;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = closed(&mut stop) => break,
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                told(ended);
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let (tcp, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_the_clients(&error) => continue,
+            Err(error) => {
+                told_of_accept(&error);
+                // A connection that ends meanwhile makes room at once; without a wait the loop would spin.
+                tokio::select! {
+                    biased;
+                    () = closed(&mut stop) => break,
+                    Some(ended) = connections.join_next(), if !connections.is_empty() => told(ended),
+                    () = sleep(back_off) => {}
+                }
+                back_off = (back_off * 2).min(BACK_OFF_MAX);
+                continue;
+            }
+        };
+        back_off = BACK_OFF_FIRST;
+        let Some(place) = Place::take(&shared.open, shared.config.connections_max) else {
+            Refusal::Cap.count();
+            continue;
+        };
+        CONNECTIONS_ACCEPTED.inc();
+        let Some(local) = fixed_local.or_else(|| tcp.local_addr().ok()) else {
+            continue;
+        };
+        let accepted = Accepted {
+            tcp,
+            peer: canonical(peer),
+            local: canonical(local),
+            tls: tls.clone(),
+        };
+        let shared = Arc::clone(&shared);
+        connections.spawn(async move {
+            serve(accepted, &shared).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    drain(connections, shared.config.grace).await
+}
+
+/// A client that came over IPv4 has an IPv4 address, whatever the socket is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+async fn drain(mut connections: JoinSet<()>, grace: Duration) -> Drained {
+    let waited_for = connections.len();
+    let all = async {
+        while let Some(ended) = connections.join_next().await {
+            told(ended);
+        }
+    };
+    let in_time = timeout(grace, all).await.is_ok();
+    let cut = if in_time { 0 } else { connections.len() };
+    connections.shutdown().await;
+    Drained {
+        finished: waited_for - cut,
+        cut,
+    }
+}
+
+/// Until the door closes; a sender that is gone cannot say it, and counts as having said it.
+pub(crate) async fn closed(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+fn told_of_accept(error: &io::Error) {
+    Refusal::Accept.count();
+    if is_out_of_files(error) {
+        LimitHit {
+            what: "open files (ulimit -n)",
+        }
+        .emit();
+    } else {
+        tracing::warn!(%error, "a connection cannot be accepted");
+    }
+}
+
+/// A panic in a connection is a bug of ours, and ends that connection alone.
+fn told(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked; please report it");
+    }
+}
+
+/// Whether the client gave up between the kernel's accept and ours.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
+}
+
+/// One of the connections that may be open at once.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(open: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        if open.fetch_add(1, Ordering::Relaxed) >= max {
+            open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        CONNECTIONS_OPEN.inc();
+        Some(Self(Arc::clone(open)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        CONNECTIONS_OPEN.dec();
+    }
+}

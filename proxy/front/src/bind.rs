@@ -1,0 +1,194 @@
+//! Listening sockets, and why one cannot be had.
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use thiserror::Error;
+
+/// Connections the kernel completes before we accept them.
+const BACKLOG: i32 = 4096;
+
+/// A listener's address cannot be had.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /** Somebody listens there. */
+    #[error(
+        "{address} is already in use; stop what listens there (ss -ltnp shows it) or choose another port"
+    )]
+    InUse {
+        /** The address. */
+        address: SocketAddr,
+    },
+    /** Ports below 1024 are privileged. */
+    #[error(
+        "{address} needs the capability CAP_NET_BIND_SERVICE; give it (setcap cap_net_bind_service=+ep on the binary, or AmbientCapabilities= in the unit) or choose a port from 1024 on"
+    )]
+    Privileged {
+        /** The address. */
+        address: SocketAddr,
+    },
+    /** Not ours. */
+    #[error("{address} is no address of this machine; ip address shows them, [::] stands for all")]
+    NotOurs {
+        /** The address. */
+        address: SocketAddr,
+    },
+    /** Anything else. */
+    #[error("{address} cannot be listened on: {reason}")]
+    Other {
+        /** The address. */
+        address: SocketAddr,
+        /** The system's word. */
+        reason: std::io::Error,
+    },
+    /** The TLS library refuses our own policy. */
+    #[error("TLS cannot be set up for {address}: {reason}; please report it")]
+    Tls {
+        /** The address. */
+        address: SocketAddr,
+        /** The library's word. */
+        reason: boring::error::ErrorStack,
+    },
+}
+
+impl BindError {
+    fn new(address: SocketAddr, errno: Errno) -> Self {
+        match errno {
+            Errno::ADDRINUSE => Self::InUse { address },
+            Errno::ACCESS | Errno::PERM if address.port() < 1024 => Self::Privileged { address },
+            Errno::ADDRNOTAVAIL => Self::NotOurs { address },
+            _ => Self::Other {
+                address,
+                reason: errno.into(),
+            },
+        }
+    }
+}
+
+/// Listens on `address`. `all` are the addresses of all listeners: `[::]` takes IPv4 too unless one of them is
+/// `0.0.0.0` on the same port.
+///
+/// # Errors
+/// Which address, why, and what to do.
+pub(crate) fn listener(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener, BindError> {
+    let any_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    let dual_stack = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        && (address.port() == 0 || !all.contains(&any_v4));
+    match open(address, dual_stack) {
+        // A machine without IPv6 still has all its addresses served.
+        Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if dual_stack => {
+            tracing::warn!(%address, "this machine has no IPv6, listening on IPv4 only");
+            open(any_v4, false)
+        }
+        result => result,
+    }
+    .map_err(|errno| BindError::new(address, errno))
+}
+
+fn open(address: SocketAddr, dual_stack: bool) -> Result<TcpListener, Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, !dual_stack)?;
+    }
+    // Accepted sockets inherit both: two system calls less for every connection.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Raises the number of files the process may open as far as it may, and says whether `connections` clients, each with
+/// a connection to an origin, fit; if not, the number it may open.
+///
+/// # Errors
+/// The limit that does not suffice.
+pub fn open_files_for(connections: usize) -> Result<(), u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // Beside them: listeners, logs, modules.
+    let needed = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(2)
+        .saturating_add(256);
+    match current {
+        Some(files) if files < needed => Err(files),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_in_use_is_named_with_the_remedy() {
+        let first = listener(address("127.0.0.1:0"), &[]).unwrap();
+        let taken = first.local_addr().unwrap();
+        let error = listener(taken, &[]).unwrap_err();
+        assert!(matches!(error, BindError::InUse { .. }));
+        assert!(error.to_string().contains(&taken.to_string()));
+        assert!(error.to_string().contains("ss -ltnp"));
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_named() {
+        let error = listener(address("192.0.2.1:0"), &[]).unwrap_err();
+        assert!(matches!(error, BindError::NotOurs { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_privileged_port_is_told_from_other_refusals() {
+        let told = |text| BindError::new(address(text), Errno::ACCESS).to_string();
+        assert!(told("0.0.0.0:443").contains("CAP_NET_BIND_SERVICE"));
+        assert!(!told("0.0.0.0:8443").contains("CAP_NET_BIND_SERVICE"));
+    }
+
+    #[test]
+    fn the_unspecified_ipv6_address_takes_ipv4_clients() {
+        let all = listener(address("[::]:0"), &[]).unwrap();
+        let port = all.local_addr().unwrap().port();
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+    }
+
+    #[test]
+    fn both_unspecified_addresses_can_be_had_at_once() {
+        let v4 = listener(address("0.0.0.0:0"), &[]).unwrap();
+        let port = v4.local_addr().unwrap().port();
+        let (v4, v6) = (
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+        );
+        listener(v6, &[v6, v4]).unwrap();
+    }
+
+    #[test]
+    fn accepted_sockets_send_without_delay() {
+        let listener = listener(address("127.0.0.1:0"), &[]).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+    }
+}

@@ -1,0 +1,204 @@
+//! The lowest layer: a client's TCP socket.
+
+use async_trait::async_trait;
+use pingora_core::protocols::l4::socket::SocketAddr as DigestAddr;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslStream;
+use pingora_core::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What is read from the socket at once for TLS. A request is mostly one record of less; a record of an upload is longer
+/// and for the most part read to its place.
+const AHEAD: usize = 4096;
+
+/// A client's TCP socket.
+#[derive(Debug)]
+pub struct Conn {
+    tcp: TcpStream,
+    ahead: Ahead,
+    socket: Arc<SocketDigest>,
+    accepted: SystemTime,
+}
+
+/// Bytes read from the socket that nobody has asked for yet.
+#[derive(Debug)]
+enum Ahead {
+    /// Reads go to the socket as they come.
+    Off,
+    /// Owns memory only while it holds bytes.
+    On { bytes: Vec<u8>, taken: usize },
+}
+
+impl Conn {
+    /// Takes an accepted socket; `read_ahead` for a reader that asks for little at a time.
+    #[must_use]
+    pub fn new(tcp: TcpStream, peer: SocketAddr, local: SocketAddr, read_ahead: bool) -> Self {
+        let socket = SocketDigest::from_raw_fd(tcp.as_raw_fd());
+        // Both are empty: so the digest never asks the kernel.
+        let _set = socket.peer_addr.set(Some(DigestAddr::Inet(peer)));
+        let _set = socket.local_addr.set(Some(DigestAddr::Inet(local)));
+        Self {
+            tcp,
+            ahead: if read_ahead {
+                Ahead::On {
+                    bytes: Vec::new(),
+                    taken: 0,
+                }
+            } else {
+                Ahead::Off
+            },
+            socket: Arc::new(socket),
+            accepted: SystemTime::now(),
+        }
+    }
+
+    /// The socket itself. What was read ahead is not there any more.
+    #[must_use]
+    pub const fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+}
+
+/// A stream with a [`Conn`] at its bottom.
+pub trait Transport: IO {
+    /// Whether one vectored write is one write of the socket.
+    const VECTORED: bool;
+    /// The bottom.
+    fn conn(&self) -> &Conn;
+}
+
+impl Transport for Conn {
+    const VECTORED: bool = true;
+
+    fn conn(&self) -> &Conn {
+        self
+    }
+}
+
+impl Transport for SslStream<Conn> {
+    // Each part would be a record of its own.
+    const VECTORED: bool = false;
+
+    fn conn(&self) -> &Conn {
+        self.get_ref()
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Ahead::On { bytes, taken } = &mut this.ahead else {
+            return Pin::new(&mut this.tcp).poll_read(cx, buf);
+        };
+        if let Some(rest) = bytes.get(*taken..).filter(|rest| !rest.is_empty()) {
+            let now = rest.len().min(buf.remaining());
+            buf.put_slice(rest.get(..now).unwrap_or_default());
+            *taken += now;
+            if *taken >= bytes.len() {
+                *bytes = Vec::new();
+                *taken = 0;
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if buf.remaining() >= AHEAD {
+            return Pin::new(&mut this.tcp).poll_read(cx, buf);
+        }
+        let mut scratch = [MaybeUninit::uninit(); AHEAD];
+        let mut scratch = ReadBuf::uninit(&mut scratch);
+        ready!(Pin::new(&mut this.tcp).poll_read(cx, &mut scratch))?;
+        let read = scratch.filled();
+        let (now, later) = read.split_at(read.len().min(buf.remaining()));
+        buf.put_slice(now);
+        if !later.is_empty() {
+            *bytes = later.to_vec();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+#[async_trait]
+impl Shutdown for Conn {
+    async fn shutdown(&mut self) {
+        // A client that is gone needs no farewell.
+        drop(tokio::io::AsyncWriteExt::shutdown(&mut self.tcp).await);
+    }
+}
+
+impl UniqueID for Conn {
+    fn id(&self) -> UniqueIDType {
+        self.tcp.as_raw_fd()
+    }
+}
+
+impl GetTimingDigest for Conn {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        // Room for the one of TLS.
+        let mut digests = Vec::with_capacity(2);
+        digests.push(Some(TimingDigest {
+            established_ts: self.accepted,
+            ..TimingDigest::default()
+        }));
+        digests
+    }
+}
+
+impl GetProxyDigest for Conn {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Conn {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(Arc::clone(&self.socket))
+    }
+}
+
+impl Ssl for Conn {}
+impl Peek for Conn {}

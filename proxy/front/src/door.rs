@@ -1,0 +1,191 @@
+//! All listeners together: bound, opened, closed.
+
+use crate::accept::{accept_loop, closed};
+use crate::bind::{BindError, listener, open_files_for};
+use crate::tls::acceptor;
+use aegis_certs::Certificates;
+use aegis_settings::model::{Listener, Settings};
+use boring::ssl::SslAcceptor;
+use pingora_core::apps::ServerApp;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Bounds of connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoorConfig {
+    /// Whole time of a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Longest wait for the first byte on a new connection, and for HTTP/2's whole preface.
+    pub idle_timeout: Duration,
+    /// Longest wait for a client to take bytes.
+    pub write_timeout: Duration,
+    /// Open connections of all listeners.
+    pub connections_max: usize,
+    /// Time for connections to end after the door closes.
+    pub grace: Duration,
+}
+
+impl DoorConfig {
+    /// `node.client` and `node.shutdown`.
+    #[must_use]
+    pub const fn from_settings(settings: &Settings) -> Self {
+        let client = &settings.node.client;
+        Self {
+            handshake_timeout: client.handshake_timeout,
+            idle_timeout: client.idle_timeout,
+            write_timeout: client.write_timeout,
+            connections_max: client.connections_max,
+            grace: settings.node.shutdown.grace,
+        }
+    }
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections open at its begin that ended by themselves.
+    pub finished: usize,
+    /// Connections cut because the grace was over.
+    pub cut: usize,
+}
+
+/// What opens listeners.
+#[derive(Debug)]
+pub struct Door {
+    config: DoorConfig,
+    certificates: Arc<Certificates>,
+}
+
+/// Sockets that are bound; clients are let in by [`Bound::run`].
+pub struct Bound {
+    config: DoorConfig,
+    listeners: Vec<BoundListener>,
+}
+
+struct BoundListener {
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<SslAcceptor>,
+}
+
+/// What all connections share.
+pub(crate) struct Shared<A> {
+    pub(crate) app: Arc<A>,
+    pub(crate) config: DoorConfig,
+    /// Never waited on itself, only its clones: so each clone still sees the change, however late it is made.
+    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) open: Arc<AtomicUsize>,
+    connections: AtomicU64,
+}
+
+impl<A> Shared<A> {
+    pub(crate) fn next_id(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Door {
+    /// A door that shows `certificates` on TLS listeners.
+    #[must_use]
+    pub const fn new(config: DoorConfig, certificates: Arc<Certificates>) -> Self {
+        Self {
+            config,
+            certificates,
+        }
+    }
+
+    /// Binds all listeners, or none. Needs no runtime.
+    ///
+    /// # Errors
+    /// The first address that cannot be had, why, and what to do.
+    pub fn bind(&self, listeners: &[Listener]) -> Result<Bound, BindError> {
+        if let Err(files) = open_files_for(self.config.connections_max) {
+            tracing::warn!(
+                open_files = files,
+                "too few files may be open for node.client.connections_max = {}; raise the hard limit (LimitNOFILE=, ulimit -Hn) or lower the key",
+                self.config.connections_max
+            );
+        }
+        let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+        let bound = listeners.iter().map(|one| {
+            let socket = listener(one.address, &addresses)?;
+            let other = |reason| BindError::Other {
+                address: one.address,
+                reason,
+            };
+            let tls = one.tls.as_ref().map(|tls| {
+                acceptor(tls, Arc::clone(&self.certificates)).map_err(|reason| BindError::Tls {
+                    address: one.address,
+                    reason,
+                })
+            });
+            Ok(BoundListener {
+                address: socket.local_addr().map_err(other)?,
+                socket,
+                tls: tls.transpose()?,
+            })
+        });
+        Ok(Bound {
+            config: self.config.clone(),
+            listeners: bound.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Bound {
+    /// The addresses in order of the listeners, with the port that the system chose where 0 was asked for.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address)
+    }
+
+    /// Lets clients in and hands their streams to `app`, until `stop` turns true or its sender is gone. Then nobody is
+    /// let in any more, `app` is told (`cleanup`), and connections have the grace to end.
+    ///
+    /// Dropping the future closes all connections at once.
+    ///
+    /// # Errors
+    /// If the runtime does not take the sockets.
+    pub async fn run<A>(self, app: Arc<A>, stop: watch::Receiver<bool>) -> io::Result<Drained>
+    where
+        A: ServerApp + Send + Sync + 'static,
+    {
+        let mut waiting = stop.clone();
+        let shared = Arc::new(Shared {
+            app: Arc::clone(&app),
+            config: self.config,
+            stop,
+            open: Arc::default(),
+            connections: AtomicU64::new(1),
+        });
+        let mut loops = JoinSet::new();
+        for BoundListener { socket, tls, .. } in self.listeners {
+            let socket = tokio::net::TcpListener::from_std(socket)?;
+            loops.spawn(accept_loop(socket, tls, Arc::clone(&shared)));
+        }
+        closed(&mut waiting).await;
+        // Pingora's HTTP app closes connections that wait for a request, and each of the others after the one it serves.
+        app.cleanup().await;
+        let mut all = Drained::default();
+        while let Some(ended) = loops.join_next().await {
+            match ended {
+                Ok(drained) => {
+                    all.finished += drained.finished;
+                    all.cut += drained.cut;
+                }
+                Err(error) => tracing::error!(%error, "an accept loop ended; please report it"),
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl std::fmt::Debug for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.addresses()).finish()
+    }
+}

@@ -1,0 +1,82 @@
+//! Why a connection ended before a request could be read.
+
+use aegis_telemetry::events::ConnectionRefused;
+use boring::ssl::Error as TlsError;
+
+/// The reasons, as the metric's label has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// `node.client.connections_max` is reached.
+    Cap,
+    /// The kernel gave no socket: too many open files, no memory.
+    Accept,
+    /// No handshake within its time.
+    HandshakeTimeout,
+    /// The client went away during the handshake.
+    HandshakeClosed,
+    /// What came is no TLS, plain HTTP for instance.
+    NotTls,
+    /// No version of TLS in common.
+    TlsVersion,
+    /// No cipher, group or signature in common.
+    TlsNothingShared,
+    /// No application protocol in common.
+    TlsAlpn,
+    /// The client refused us, most often our certificate.
+    TlsAlert,
+    /// Anything else in a handshake.
+    TlsError,
+    /// There is no certificate to show.
+    NoCertificate,
+    /// Not one byte of a request within the idle time.
+    Silent,
+}
+
+impl Refusal {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cap => "cap",
+            Self::Accept => "accept",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::HandshakeClosed => "handshake_closed",
+            Self::NotTls => "not_tls",
+            Self::TlsVersion => "tls_version",
+            Self::TlsNothingShared => "tls_nothing_shared",
+            Self::TlsAlpn => "tls_alpn",
+            Self::TlsAlert => "tls_alert",
+            Self::TlsError => "tls_error",
+            Self::NoCertificate => "no_certificate",
+            Self::Silent => "silent",
+        }
+    }
+
+    pub(crate) fn count(self) {
+        ConnectionRefused {
+            reason: self.as_str(),
+        }
+        .emit();
+    }
+
+    /// Reads the TLS library's mind.
+    pub(crate) fn of_handshake(error: &TlsError) -> Self {
+        let Some(stack) = error.ssl_error() else {
+            return Self::HandshakeClosed;
+        };
+        let reason = stack
+            .errors()
+            .iter()
+            .find_map(boring::error::Error::reason)
+            .unwrap_or_default();
+        match reason {
+            "HTTP_REQUEST" | "HTTPS_PROXY_REQUEST" | "WRONG_VERSION_NUMBER" => Self::NotTls,
+            "UNSUPPORTED_PROTOCOL" => Self::TlsVersion,
+            "NO_SHARED_CIPHER" | "NO_SHARED_GROUP" | "NO_COMMON_SIGNATURE_ALGORITHMS" => {
+                Self::TlsNothingShared
+            }
+            "NO_APPLICATION_PROTOCOL" => Self::TlsAlpn,
+            "CONNECTION_REJECTED" => Self::NoCertificate,
+            _ if reason.contains("ALERT") => Self::TlsAlert,
+            _ => Self::TlsError,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The life of one connection.
+
+use crate::accept::closed;
+use crate::conn::{Conn, Transport};
+use crate::door::Shared;
+use crate::refusal::Refusal;
+use crate::tls::{facts, handshake};
+use crate::wire::{FIRST_MAX, Wire};
+use aegis_identity::{Alpn, Connection, TlsFacts};
+use boring::ssl::SslAcceptor;
+use pingora_core::apps::ServerApp;
+use pingora_core::protocols::Stream;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// An accepted socket and what its listener knows.
+pub(crate) struct Accepted {
+    pub(crate) tcp: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) tls: Option<SslAcceptor>,
+}
+
+/// Serves it to its end.
+pub(crate) async fn serve<A>(accepted: Accepted, shared: &Shared<A>)
+where
+    A: ServerApp + Send + Sync + 'static,
+{
+    let Some(stream) = prepare(accepted, shared).await else {
+        return;
+    };
+    let mut next = Some(stream);
+    while let Some(stream) = next {
+        next = shared.app.process_new(stream, &shared.stop).await;
+    }
+}
+
+/// Up to the first byte of a request; `None` if there will be none.
+async fn prepare<A>(accepted: Accepted, shared: &Shared<A>) -> Option<Stream> {
+    let Accepted {
+        tcp,
+        peer,
+        local,
+        tls,
+    } = accepted;
+    let facts_of =
+        |tls: Option<TlsFacts>| Arc::new(Connection::new(shared.next_id(), peer, local, tls));
+    let Some(acceptor) = tls else {
+        let conn = Conn::new(tcp, peer, local, false);
+        let first = async { conn.tcp().readable().await.is_ok() };
+        let came = within_idle_time(first, shared).await;
+        return came.then(|| boxed(conn, facts_of(None), shared)).flatten();
+    };
+    let conn = Conn::new(tcp, peer, local, true);
+    let shaken = timeout(shared.config.handshake_timeout, handshake(&acceptor, conn)).await;
+    let stream = match shaken.unwrap_or(Err(Refusal::HandshakeTimeout)) {
+        Ok(stream) => stream,
+        Err(refusal) => {
+            refusal.count();
+            return None;
+        }
+    };
+    let agreed = facts(stream.ssl());
+    // Pingora waits for the preface of HTTP/2 without an end; a request of HTTP/1.1 has its own time from here on.
+    let wanted = if agreed.alpn == Some(Alpn::H2) {
+        FIRST_MAX
+    } else {
+        1
+    };
+    let mut wire = Wire::new(stream, facts_of(Some(agreed)), shared.config.write_timeout).ok()?;
+    let came = within_idle_time(wire.wait_for(wanted), shared).await;
+    came.then(|| Box::new(wire) as Stream)
+}
+
+fn boxed<A, S: Transport + 'static>(
+    inner: S,
+    connection: Arc<Connection>,
+    shared: &Shared<A>,
+) -> Option<Stream> {
+    let wire = Wire::new(inner, connection, shared.config.write_timeout).ok()?;
+    Some(Box::new(wire))
+}
+
+/// Whether first bytes come before the idle time is over and before the door closes.
+async fn within_idle_time<A>(first: impl Future<Output = bool>, shared: &Shared<A>) -> bool {
+    let mut stop = shared.stop.clone();
+    tokio::select! {
+        biased;
+        came = first => came,
+        () = sleep(shared.config.idle_timeout) => {
+            Refusal::Silent.count();
+            false
+        }
+        () = closed(&mut stop) => false,
+    }
+}

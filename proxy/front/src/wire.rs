@@ -1,0 +1,375 @@
+//! The stream an app gets.
+//!
+//! Writes are gathered until a flush: Pingora writes a response's head and body apart and flushes at its end, which
+//! without gathering is a packet and a system call for each, and under TLS a record. What does not fit is sent at once
+//! together with what was gathered.
+
+use crate::conn::Transport;
+use aegis_identity::Connection;
+use async_trait::async_trait;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslDigest;
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use pingora_error::Result as PingoraResult;
+use pingora_http::ResponseHeader;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Sleep, sleep, timeout};
+
+/// Gathered at most. Under TLS it is a record's longest plain text, so that a long response is full records.
+const GATHERED_TLS: usize = 16 * 1024;
+/// Without TLS what is longer goes out beside what was gathered, uncopied.
+const GATHERED_PLAIN: usize = 4 * 1024;
+/// Parts of one vectored write.
+const PARTS_MAX: usize = 16;
+/// The preface of HTTP/2, the longest that is waited for before an app is asked (RFC 9113 §3.4).
+pub(crate) const FIRST_MAX: usize = 24;
+/// How long, and for how many bytes, a client that still sends is listened to after the last answer. Closing at once
+/// would reset the connection, and it might never see that answer (RFC 9112 §9.6).
+const FAREWELL: Duration = Duration::from_secs(5);
+const FAREWELL_BYTES_MAX: usize = 16 << 20;
+
+/// A client's stream of plain bytes.
+#[derive(Debug)]
+pub struct Wire<S: Transport> {
+    inner: S,
+    /// Gathered bytes; owns memory only while there are some.
+    out: Vec<u8>,
+    sent: usize,
+    first: First,
+    /// Runs while the client takes no bytes.
+    stall: Option<Pin<Box<Sleep>>>,
+    write_timeout: Duration,
+    /// The client has said that it sends no more.
+    ended: bool,
+    proxy: Arc<ProxyDigest>,
+}
+
+/// First bytes, read to see that there are some.
+#[derive(Debug, Default)]
+struct First {
+    bytes: [u8; FIRST_MAX],
+    len: usize,
+    taken: usize,
+}
+
+impl<S: Transport> Wire<S> {
+    /// Carries `connection` to every request. A client that takes no bytes for `write_timeout` is given up.
+    ///
+    /// # Errors
+    /// Never in practice: Pingora could refuse the status 200.
+    pub fn new(
+        inner: S,
+        connection: Arc<Connection>,
+        write_timeout: Duration,
+    ) -> PingoraResult<Self> {
+        let response = Box::new(ResponseHeader::build_no_case(200, Some(0))?);
+        Ok(Self {
+            inner,
+            out: Vec::new(),
+            sent: 0,
+            first: First::default(),
+            stall: None,
+            write_timeout,
+            ended: false,
+            proxy: Arc::new(ProxyDigest::new(response, Some(Box::new(connection)))),
+        })
+    }
+
+    /// Waits until `min` (at most 24) bytes are there to be read. `false` if the client ends before.
+    pub(crate) async fn wait_for(&mut self, min: usize) -> bool {
+        while self.first.len < min {
+            let read = std::future::poll_fn(|cx| {
+                let room = self.first.bytes.get_mut(self.first.len..);
+                let mut buf = ReadBuf::new(room.unwrap_or_default());
+                ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf))?;
+                Poll::Ready(io::Result::Ok(buf.filled().len()))
+            });
+            match read.await {
+                Ok(0) | Err(_) => return false,
+                Ok(read) => self.first.len += read,
+            }
+        }
+        true
+    }
+
+    const fn gathered_max() -> usize {
+        if S::VECTORED {
+            GATHERED_PLAIN
+        } else {
+            GATHERED_TLS
+        }
+    }
+
+    fn unsent(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    fn gather(&mut self, bytes: &[u8]) {
+        if self.out.capacity() == 0 {
+            // Most heads fit, and the bodies of many.
+            self.out.reserve(bytes.len().max(2048));
+        }
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.sent += bytes;
+        self.stall = None;
+        if self.sent >= self.out.len() {
+            self.out = Vec::new();
+            self.sent = 0;
+        }
+    }
+
+    /// Passes `result` on, unless the client has taken nothing for too long.
+    fn bounded<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            if self.stall.is_some() {
+                self.stall = None;
+            }
+            return result;
+        }
+        let limit = self.write_timeout;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client takes no bytes",
+        )))
+    }
+
+    /// Sends what was gathered.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.unsent() > 0 {
+            let rest = self.out.get(self.sent..).unwrap_or_default();
+            let result = Pin::new(&mut self.inner).poll_write(cx, rest);
+            match ready!(self.bounded(cx, result))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.took(sent),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what was gathered and `parts` in one write; says how much of `parts` went.
+    fn poll_send_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let gathered = self.unsent();
+            let result = if gathered == 0 {
+                Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+            } else {
+                let mut all = [IoSlice::new(&[]); PARTS_MAX];
+                let head = self.out.get(self.sent..).unwrap_or_default();
+                let sources = std::iter::once(head).chain(parts.iter().map(|part| &**part));
+                let mut count = 0;
+                for (place, source) in all.iter_mut().zip(sources) {
+                    *place = IoSlice::new(source);
+                    count += 1;
+                }
+                Pin::new(&mut self.inner)
+                    .poll_write_vectored(cx, all.get(..count).unwrap_or_default())
+            };
+            let sent = ready!(self.bounded(cx, result))?;
+            self.took(sent.min(gathered));
+            match sent.saturating_sub(gathered) {
+                0 if sent == 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                0 => {}
+                of_parts => return Poll::Ready(Ok(of_parts)),
+            }
+        }
+    }
+}
+
+impl<S: Transport> AsyncRead for Wire<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let first = &mut this.first;
+        if first.taken < first.len {
+            let waiting = first.bytes.get(first.taken..first.len).unwrap_or_default();
+            let now = waiting.get(..buf.remaining()).unwrap_or(waiting);
+            buf.put_slice(now);
+            first.taken += now.len();
+            if buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let waited = buf.filled().len() > before;
+        match Pin::new(&mut this.inner).poll_read(cx, buf) {
+            // What goes wrong after the first bytes is told at the next read.
+            Poll::Pending | Poll::Ready(Err(_)) if waited => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(())) => {
+                this.ended |= !waited && buf.filled().len() == before;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => {
+                this.ended = true;
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: Transport> AsyncWrite for Wire<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let room = Self::gathered_max().saturating_sub(this.out.len());
+        if buf.len() <= room {
+            this.gather(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
+        if S::VECTORED {
+            return this.poll_send_with(cx, &[IoSlice::new(buf)]);
+        }
+        // Fill the record, so that what is long becomes full ones.
+        if this.unsent() > 0 {
+            let now = buf.get(..room).unwrap_or_default();
+            this.gather(now);
+            let drained = this.poll_drain(cx)?;
+            if !now.is_empty() {
+                return Poll::Ready(Ok(now.len()));
+            }
+            ready!(drained);
+        }
+        if buf.len() < GATHERED_TLS {
+            this.gather(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let result = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.bounded(cx, result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let total = bufs.iter().map(|part| part.len()).sum::<usize>();
+        let room = Self::gathered_max().saturating_sub(this.out.len());
+        if total <= room {
+            for part in bufs {
+                this.gather(part);
+            }
+            return Poll::Ready(Ok(total));
+        }
+        if S::VECTORED {
+            return this.poll_send_with(cx, bufs);
+        }
+        // A short part is gathered and the next one fills its record, so nothing is lost by taking one at a time.
+        let part = bufs.iter().find(|part| !part.is_empty());
+        Pin::new(this).poll_write(cx, part.map_or(&[], |part| part))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        let result = Pin::new(&mut this.inner).poll_flush(cx);
+        this.bounded(cx, result)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        let result = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.bounded(cx, result)
+    }
+}
+
+#[async_trait]
+impl<S: Transport> Shutdown for Wire<S> {
+    async fn shutdown(&mut self) {
+        if AsyncWriteExt::shutdown(self).await.is_err() || self.ended {
+            return;
+        }
+        let tcp = self.inner.conn().tcp();
+        let farewell = async {
+            let mut left = FAREWELL_BYTES_MAX;
+            while tcp.readable().await.is_ok() {
+                let mut scratch = [0; 4096];
+                match tcp.try_read(&mut scratch) {
+                    Ok(0) => break,
+                    Ok(read) if read < left => left -= read,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(_) | Err(_) => break,
+                }
+            }
+        };
+        // Either it has ended, or it has had its time.
+        drop(timeout(FAREWELL, farewell).await);
+    }
+}
+
+impl<S: Transport> UniqueID for Wire<S> {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl<S: Transport> Ssl for Wire<S> {
+    fn get_ssl(&self) -> Option<&pingora_core::protocols::tls::TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+impl<S: Transport> GetTimingDigest for Wire<S> {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+}
+
+impl<S: Transport> GetProxyDigest for Wire<S> {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(Arc::clone(&self.proxy))
+    }
+}
+
+impl<S: Transport> GetSocketDigest for Wire<S> {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+}
+
+impl<S: Transport> Peek for Wire<S> {}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
