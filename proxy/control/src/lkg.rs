@@ -1,0 +1,245 @@
+//! Last known good: the settings that were in force, with every file they refer to, so that a node starts with all the
+//! originals gone.
+//!
+//! ```text
+//! <state_dir>/lkg/index.json              which generation is the newest, which the one before
+//! <state_dir>/lkg/<blake3>/manifest.json  original path → blob; the directory is named by this file's hash
+//! <state_dir>/lkg/<blake3>/blobs/<blake3>
+//! ```
+//! A generation is written aside, synced and renamed, so it is whole or not there; each is checked against its hashes
+//! before it is used. Two are kept. Everything is 0600 in 0700, because private keys are among the files.
+//!
+//! Bounds: those of the settings ([`FILE_BYTES_MAX`], [`REFERENCED_BYTES_MAX`]).
+
+mod disk;
+mod manifest;
+
+use crate::error::ControlError;
+use crate::load::{self, Good};
+use aegis_settings::limits::{FILE_BYTES_MAX, REFERENCED_BYTES_MAX};
+use manifest::{File, Index, Manifest};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Generations kept.
+pub const GENERATIONS: usize = 2;
+const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+
+/// The generations of one node.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// The store under a state directory; nothing is touched yet.
+    #[must_use]
+    pub fn new(state_dir: &Path) -> Self {
+        Self {
+            dir: state_dir.join("lkg"),
+        }
+    }
+
+    /// Keeps settings that went live. `Ok(false)` = they are the newest generation already.
+    pub(crate) fn save(&self, source: &Path, good: &Good) -> Result<bool, ControlError> {
+        let (manifest, blobs) = gather(source, good)?;
+        let text = manifest.to_bytes();
+        let name = blake3::hash(&text).to_hex().to_string();
+        let index = self.index();
+        if index.generations.first() == Some(&name) && self.open(&name).is_ok() {
+            return Ok(false);
+        }
+        disk::private_dir(&self.dir)?;
+        if self.open(&name).is_err() {
+            self.write_generation(&name, &text, &blobs)?;
+        }
+        // What was copied must be what was loaded: a file may have changed in between.
+        let copied = self.read(&name)?;
+        if copied.validated.id != good.validated.id {
+            let what = "a file changed while it was copied; the next change is kept".to_owned();
+            disk::remove_dir(&self.dir.join(&name));
+            return Err(ControlError::Damaged {
+                path: self.dir.join(name),
+                what,
+            });
+        }
+        let mut generations = vec![name.clone()];
+        generations.extend(index.generations.into_iter().filter(|other| *other != name));
+        generations.truncate(GENERATIONS);
+        let index = Index { generations };
+        disk::replace(&self.dir.join("index.json"), &index.to_bytes())?;
+        self.prune(&index);
+        Ok(true)
+    }
+
+    /// Loads the newest generation of this settings file that is whole and passes the checks.
+    pub(crate) fn load(&self, source: &Path) -> Option<Good> {
+        self.generations(source).into_iter().next()
+    }
+
+    /// Every generation of this settings file that is whole and passes the checks, newest first.
+    pub(crate) fn generations(&self, source: &Path) -> Vec<Good> {
+        let mut found = Vec::new();
+        for name in self.index().generations {
+            match self.open(&name) {
+                Ok(manifest) if manifest.source != source => {
+                    tracing::warn!(
+                        generation = name, kept = %manifest.source.display(), asked = %source.display(),
+                        "these last good settings belong to another file"
+                    );
+                }
+                Ok(_) => match self.read(&name) {
+                    Ok(good) => found.push(good),
+                    Err(error) => {
+                        tracing::error!(%error, generation = name, "last good settings cannot be used")
+                    }
+                },
+                Err(error) => {
+                    tracing::error!(%error, generation = name, "last good settings cannot be used")
+                }
+            }
+        }
+        found
+    }
+
+    fn index(&self) -> Index {
+        disk::read(&self.dir.join("index.json"), MANIFEST_BYTES_MAX)
+            .ok()
+            .and_then(|bytes| Index::from_bytes(&bytes))
+            .unwrap_or_else(|| Index {
+                generations: self.by_age(),
+            })
+    }
+
+    /// The generations on disk, newest first: what is left when the index is gone.
+    fn by_age(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.dir) else {
+            return Vec::new();
+        };
+        let mut found: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let modified = entry.metadata().ok()?.modified().ok()?;
+                manifest::is_hash(&name).then_some((modified, name))
+            })
+            .collect();
+        found.sort();
+        found
+            .into_iter()
+            .rev()
+            .take(GENERATIONS)
+            .map(|(_, name)| name)
+            .collect()
+    }
+
+    /// Reads a manifest and checks every blob.
+    fn open(&self, name: &str) -> Result<Manifest, ControlError> {
+        let dir = self.dir.join(name);
+        let damaged = |what: String| ControlError::Damaged {
+            path: dir.clone(),
+            what,
+        };
+        if !manifest::is_hash(name) {
+            return Err(damaged("its name is no hash".to_owned()));
+        }
+        let text = disk::read(&dir.join("manifest.json"), MANIFEST_BYTES_MAX)?;
+        if blake3::hash(&text).to_hex().as_str() != name {
+            return Err(damaged(
+                "the manifest does not have the hash it is named by".to_owned(),
+            ));
+        }
+        let manifest = Manifest::from_bytes(&text)
+            .ok_or_else(|| damaged("the manifest cannot be read".to_owned()))?;
+        for file in &manifest.files {
+            let bytes = disk::read(&dir.join("blobs").join(&file.blob), REFERENCED_BYTES_MAX)?;
+            if blake3::hash(&bytes).to_hex().as_str() != file.blob {
+                return Err(damaged(format!(
+                    "the copy of {} has changed",
+                    file.path.display()
+                )));
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// Loads the settings of a generation from its blobs.
+    fn read(&self, name: &str) -> Result<Good, ControlError> {
+        let manifest = self.open(name)?;
+        let blobs = self.dir.join(name).join("blobs");
+        let moved: BTreeMap<PathBuf, PathBuf> = manifest
+            .files
+            .into_iter()
+            .map(|file| (file.path, blobs.join(file.blob)))
+            .collect();
+        load::load(&manifest.source, &moved).map_err(|problems| ControlError::Damaged {
+            path: self.dir.join(name),
+            what: load::sentences(&problems).join("; "),
+        })
+    }
+
+    fn write_generation(
+        &self,
+        name: &str,
+        manifest: &[u8],
+        blobs: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), ControlError> {
+        let aside = self.dir.join(format!(".{name}.new"));
+        disk::remove_dir(&aside);
+        disk::private_dir(&aside.join("blobs"))?;
+        for (hash, bytes) in blobs {
+            disk::write_synced(&aside.join("blobs").join(hash), bytes)?;
+        }
+        disk::write_synced(&aside.join("manifest.json"), manifest)?;
+        disk::sync_dir(&aside.join("blobs"))?;
+        disk::sync_dir(&aside)?;
+        let place = self.dir.join(name);
+        disk::remove_dir(&place);
+        fs::rename(&aside, &place).map_err(ControlError::store("rename to", &place))?;
+        disk::sync_dir(&self.dir)
+    }
+
+    /// Removes what the index does not name.
+    fn prune(&self, index: &Index) {
+        let Ok(entries) = fs::read_dir(&self.dir) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let ours = manifest::is_hash(name) || name.ends_with(".new");
+            if ours && !index.generations.iter().any(|kept| kept == name) {
+                disk::remove_dir(&entry.path());
+            }
+        }
+    }
+}
+
+/// Reads the settings file and all it refers to.
+fn gather(
+    source: &Path,
+    good: &Good,
+) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), ControlError> {
+    let mut files = Vec::new();
+    let mut blobs = BTreeMap::new();
+    let mut left = REFERENCED_BYTES_MAX;
+    let others = good.validated.files.iter().filter(|path| *path != source);
+    for path in std::iter::once(&source.to_path_buf()).chain(others) {
+        let max = if path == source { FILE_BYTES_MAX } else { left };
+        let bytes = disk::read(path, max)?;
+        if path != source {
+            left = left.saturating_sub(bytes.len() as u64);
+        }
+        let blob = blake3::hash(&bytes).to_hex().to_string();
+        files.push(File {
+            path: path.clone(),
+            blob: blob.clone(),
+        });
+        blobs.insert(blob, bytes);
+    }
+    Ok((Manifest::new(source.to_path_buf(), files), blobs))
+}
+
+#[cfg(test)]
+mod tests;
