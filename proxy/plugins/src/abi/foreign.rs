@@ -1,0 +1,41 @@
+//! Foreign functions: messages of our own modules to the host.
+
+use crate::limits::{EVENTS_BYTES_MAX, NAME_MAX};
+use crate::memory::{Call, Halt, Status, answer, copy, give_bytes, slice, view};
+use crate::verdict::ForeignEvent;
+
+/// Functions the host has; their argument goes into the verdict.
+const EVENTS: [&str; 1] = ["aegis_waf_event"];
+
+pub(super) fn call_foreign_function(
+    mut call: Call<'_>,
+    name: i32,
+    name_len: i32,
+    argument: i32,
+    argument_len: i32,
+    ptr_at: i32,
+    len_at: i32,
+) -> wasmtime::Result<i32> {
+    let mut act = || -> Result<(), Halt> {
+        let (memory, state) = view(&mut call)?;
+        let name = slice(memory, name, name_len)?;
+        if name.len() > NAME_MAX {
+            return Err(Status::BadArgument.into());
+        }
+        let name = EVENTS
+            .into_iter()
+            .find(|known| known.as_bytes() == name)
+            .ok_or(Status::NotFound)?;
+        let data = copy(memory, argument, argument_len, EVENTS_BYTES_MAX)?;
+        let stream = state.stream_mut().ok_or(Status::BadArgument)?;
+        if !stream.add_event(ForeignEvent { name, data }) {
+            return Err(Status::InternalFailure.into());
+        }
+        // Nothing comes back; a caller that wants nothing passes null for both places.
+        if ptr_at == 0 && len_at == 0 {
+            return Ok(());
+        }
+        give_bytes(&mut call, &[], (ptr_at, len_at))
+    };
+    answer(act())
+}

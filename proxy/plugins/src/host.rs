@@ -1,0 +1,310 @@
+//! The host: threads, compiled modules, and the way from a spec to a running plugin.
+
+use crate::builder::{self, Builder};
+use crate::calls::HttpCalls;
+use crate::compiled::Compiled;
+use crate::engine::Engines;
+use crate::guest::{StartFault, Template};
+use crate::limits::THREAD_STACK;
+use crate::module;
+use crate::plugin::{Parts, Plugin, Role};
+use crate::pool::{NICE_POOL, Queue, be_nice};
+use crate::spec::{Properties, RequestHead};
+use crate::verdict::ForeignEvent;
+use crate::vm::Vm;
+use crate::{PluginError, PluginSpec, work};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// What the host needs to know.
+pub struct HostConfig {
+    /// Threads that run plugins; 0 = one less than the machine has cores, at least one.
+    pub threads: usize,
+    /// Requests waiting for a thread.
+    pub queue_max: usize,
+    /// Longest wait for a thread.
+    pub wait_max: Duration,
+    /// Where compiled modules are kept.
+    pub cache_dir: PathBuf,
+    /// Timers and HTTP calls run here; needs tokio's time.
+    pub runtime: tokio::runtime::Handle,
+    /// Where `proxy_http_call` goes.
+    pub http: Arc<dyn HttpCalls>,
+    /// Told of events a module sends after the verdict (`proxy_on_done`, `proxy_on_log`).
+    pub late_events: Option<Arc<dyn Fn(LateEvent) + Send + Sync>>,
+}
+
+/// An event that came after the verdict.
+#[derive(Debug, Clone)]
+pub struct LateEvent {
+    /// The plugin.
+    pub plugin: Arc<str>,
+    /// The request.
+    pub head: Arc<RequestHead>,
+    /// Its properties.
+    pub properties: Arc<Properties>,
+    /// What it says.
+    pub event: ForeignEvent,
+}
+
+/// A plugin that is being made ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preparing {
+    /// Its name.
+    pub plugin: String,
+    /// What is being done.
+    pub stage: Stage,
+    /// Since when it is being made ready.
+    pub since: Instant,
+}
+
+/// What is being done to make a plugin ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading the module.
+    Reading,
+    /// Compiling it, or loading what was compiled before.
+    Compiling,
+    /// Starting and configuring the first instance.
+    Configuring,
+}
+
+/// What plugins and threads share.
+pub(crate) struct Core {
+    pub(crate) queue: Queue,
+    pub(crate) builder: Builder,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) http: Arc<dyn HttpCalls>,
+    pub(crate) late_events: Option<Arc<dyn Fn(LateEvent) + Send + Sync>>,
+    pub(crate) threads: usize,
+    pub(crate) queue_max: usize,
+    pub(crate) wait_max: Duration,
+    /// Instances on their way out.
+    pub(crate) retiring: AtomicUsize,
+}
+
+/// Runs plugins. Dropping it stops its threads; requests to its plugins are refused from then on.
+pub struct Host {
+    core: Arc<Core>,
+    engines: Engines,
+    compiled: Compiled,
+    plugins: Mutex<HashMap<[u8; 32], Weak<Plugin>>>,
+    preparing: Mutex<Vec<Preparing>>,
+    /// One plugin is made ready at a time: compiling takes all cores anyway.
+    one: Mutex<()>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("threads", &self.core.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// Starts the threads and opens the folder of compiled modules.
+    pub fn new(config: HostConfig) -> Result<Arc<Self>, PluginError> {
+        let failed = |error: std::io::Error| PluginError::Host(error.to_string());
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = match config.threads {
+            0 => cores.saturating_sub(1).max(1),
+            threads => threads,
+        };
+        let core = Arc::new(Core {
+            queue: Queue::new(config.queue_max, threads, config.wait_max),
+            builder: Builder::default(),
+            runtime: config.runtime,
+            http: config.http,
+            late_events: config.late_events,
+            threads,
+            queue_max: config.queue_max.max(1),
+            wait_max: config.wait_max,
+            retiring: AtomicUsize::new(0),
+        });
+        let mut host = Self {
+            engines: Engines::start().map_err(failed)?,
+            compiled: Compiled::open(&config.cache_dir)?,
+            plugins: Mutex::default(),
+            preparing: Mutex::default(),
+            one: Mutex::default(),
+            threads: Vec::new(),
+            core,
+        };
+        for n in 0..threads {
+            let core = host.core.clone();
+            let builder = thread::Builder::new()
+                .name(format!("aegis-plugin-{n}"))
+                .stack_size(THREAD_STACK);
+            let thread = builder.spawn(move || {
+                be_nice(NICE_POOL);
+                work::run(&core);
+            });
+            host.threads.push(thread.map_err(failed)?);
+        }
+        host.threads
+            .push(builder::spawn(&host.core).map_err(failed)?);
+        Ok(Arc::new(host))
+    }
+
+    /// Makes a plugin ready: seconds for one that was never compiled here. Blocks; call it on a thread that may.
+    ///
+    /// The same spec over the same module gives the plugin that is running already.
+    pub fn prepare(&self, spec: PluginSpec) -> Result<Arc<Plugin>, PluginError> {
+        let _one = self.one.lock();
+        let progress = Progress::start(self, &spec.name);
+        let wasm = module::read(&spec.module)?;
+        let id = identity(&spec, &wasm);
+        if let Some(running) = self.plugins.lock().get(&id).and_then(Weak::upgrade) {
+            return Ok(running);
+        }
+        progress.stage(Stage::Compiling);
+        let refused = |what| PluginError::Spec {
+            plugin: spec.name.clone(),
+            what,
+        };
+        let engine = self.engines.get(spec.stack_max).map_err(refused)?;
+        let module =
+            self.compiled
+                .module(&engine, &wasm)
+                .map_err(|reason| PluginError::Invalid {
+                    path: spec.module.clone(),
+                    reason,
+                })?;
+        drop(wasm);
+        let pre = module::link(&spec.module, &engine, &module)?;
+        progress.stage(Stage::Configuring);
+        let template = Template {
+            engine,
+            pre,
+            vm: Arc::new(Vm::new(&spec)),
+            memory_max: spec.memory_max,
+            ticker: self.engines.ticker().clone(),
+        };
+        let first =
+            on_big_stack(|| template.start())?.map_err(|fault| start_error(&spec.name, fault))?;
+        let plugin = Plugin::new(Parts {
+            core: self.core.clone(),
+            template,
+            deadline: spec.deadline,
+            deadline_per_kib: spec.deadline_per_kib,
+            inspect: spec.inspect,
+        });
+        plugin.install(Role::Request, Box::new(first), None);
+        let mut plugins = self.plugins.lock();
+        plugins.retain(|_, plugin| plugin.strong_count() > 0);
+        plugins.insert(id, Arc::downgrade(&plugin));
+        Ok(plugin)
+    }
+
+    /// Plugins that are being made ready now.
+    #[must_use]
+    pub fn preparing(&self) -> Vec<Preparing> {
+        self.preparing.lock().clone()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.core.queue.stop();
+        self.core.builder.stop();
+        for thread in self.threads.drain(..) {
+            // The last reference may go on one of these threads.
+            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+                tracing::error!("a plugin thread ended by a panic");
+            }
+        }
+    }
+}
+
+/// An entry of [`Host::preparing`] while it lives.
+struct Progress<'a> {
+    host: &'a Host,
+    plugin: String,
+}
+
+impl<'a> Progress<'a> {
+    fn start(host: &'a Host, plugin: &str) -> Self {
+        host.preparing.lock().push(Preparing {
+            plugin: plugin.to_owned(),
+            stage: Stage::Reading,
+            since: Instant::now(),
+        });
+        Self {
+            host,
+            plugin: plugin.to_owned(),
+        }
+    }
+
+    fn stage(&self, stage: Stage) {
+        let mut preparing = self.host.preparing.lock();
+        if let Some(entry) = preparing
+            .iter_mut()
+            .find(|entry| entry.plugin == self.plugin)
+        {
+            entry.stage = stage;
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.host
+            .preparing
+            .lock()
+            .retain(|entry| entry.plugin != self.plugin);
+    }
+}
+
+/// Runs guest code on a thread that has the stack for it.
+fn on_big_stack<T: Send>(act: impl FnOnce() -> T + Send) -> Result<T, PluginError> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("aegis-plugin-start".into())
+            .stack_size(THREAD_STACK)
+            .spawn_scoped(scope, act)
+            .map_err(|error| PluginError::Host(error.to_string()))?;
+        thread.join().map_err(|_| {
+            PluginError::Host("starting an instance panicked; this is a bug of Aegis".into())
+        })
+    })
+}
+
+fn start_error(plugin: &str, fault: StartFault) -> PluginError {
+    PluginError::Start {
+        plugin: plugin.to_owned(),
+        phase: fault.phase,
+        what: fault.what,
+        log: fault.log,
+    }
+}
+
+/// What makes two plugins the same.
+fn identity(spec: &PluginSpec, wasm: &[u8]) -> [u8; 32] {
+    let PluginSpec {
+        name,
+        module: _,
+        config,
+        memory_max,
+        deadline,
+        deadline_per_kib,
+        stack_max,
+        http_call,
+        inspect,
+        body_max,
+    } = spec;
+    let mut hasher = blake3::Hasher::new_derive_key("aegis plugin identity 1");
+    hasher.update(blake3::hash(wasm).as_bytes());
+    hasher.update(blake3::hash(config).as_bytes());
+    let rest = format!(
+        "{name:?} {memory_max} {deadline:?} {deadline_per_kib:?} {stack_max} {http_call:?} {inspect:?} {body_max}"
+    );
+    hasher.update(rest.as_bytes());
+    *hasher.finalize().as_bytes()
+}

@@ -1,0 +1,120 @@
+//! A context that stays open after the request's first verdict.
+
+use crate::plugin::Plugin;
+use crate::pool::{Act, Job};
+use crate::slot::Slot;
+use crate::spec::{Fields, ResponseHead};
+use crate::stream::Step;
+use crate::ticket::{self, Waiter};
+use crate::verdict::Verdict;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The context of a stream in its instance. Dropping it ends the context in the module.
+///
+/// After a [`crate::Decision::Fault`] the context is gone: further questions get [`crate::FaultKind::Lost`].
+pub struct OpenContext {
+    plugin: Arc<Plugin>,
+    slot: Arc<Slot>,
+    site: Arc<str>,
+    id: u32,
+}
+
+impl std::fmt::Debug for OpenContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenContext")
+            .field("plugin", &self.plugin.name())
+            .field("id", &self.id)
+            .finish()
+    }
+}
+
+impl OpenContext {
+    pub(crate) fn new(plugin: Arc<Plugin>, slot: Arc<Slot>, site: Arc<str>, id: u32) -> Self {
+        Self {
+            plugin,
+            slot,
+            site,
+            id,
+        }
+    }
+
+    /// The plugin.
+    #[must_use]
+    pub fn plugin(&self) -> &Arc<Plugin> {
+        &self.plugin
+    }
+
+    /// Shows more of the request's body. `end` with nothing more is fine.
+    pub async fn request_body(&mut self, more: Vec<Bytes>, end: bool) -> Verdict {
+        let len = len(&more);
+        self.ask(Step::RequestBody { chunks: more, end }, !end, len)
+            .await
+    }
+
+    /// Shows the request's trailers, which end it.
+    pub async fn request_trailers(&mut self, fields: Fields) -> Verdict {
+        self.ask(Step::RequestTrailers(fields), false, 0).await
+    }
+
+    /// Shows the head of the response.
+    pub async fn response_headers(&mut self, head: ResponseHead) -> Verdict {
+        self.ask(Step::ResponseHeaders(head), false, 0).await
+    }
+
+    /// Shows a part of the response's body.
+    pub async fn response_body(&mut self, more: Vec<Bytes>, end: bool) -> Verdict {
+        let len = len(&more);
+        self.ask(Step::ResponseBody { chunks: more, end }, false, len)
+            .await
+    }
+
+    /// [`Self::response_body`] on a thread that may block (under `block_in_place`).
+    pub fn response_body_blocking(&mut self, more: Vec<Bytes>, end: bool) -> Verdict {
+        let len = len(&more);
+        let (waiter, pending) = ticket::pair_blocking();
+        self.push(Step::ResponseBody { chunks: more, end }, false, len, waiter);
+        pending.wait(self.plugin.name(), self.plugin.core.wait_max)
+    }
+
+    /// Shows the response's trailers.
+    pub async fn response_trailers(&mut self, fields: Fields) -> Verdict {
+        self.ask(Step::ResponseTrailers(fields), false, 0).await
+    }
+
+    async fn ask(&mut self, step: Step, more: bool, body_len: usize) -> Verdict {
+        let (waiter, pending) = ticket::pair();
+        self.push(step, more, body_len, waiter);
+        pending
+            .wait(self.plugin.name(), self.plugin.core.wait_max)
+            .await
+    }
+
+    fn push(&self, step: Step, more: bool, body_len: usize, waiter: Waiter) {
+        let id = self.id;
+        self.act(Act::Step {
+            id,
+            step,
+            more,
+            body_len,
+            waiter,
+        });
+    }
+
+    fn act(&self, act: Act) {
+        self.plugin
+            .core
+            .queue
+            .push_bound(Job::bound(&self.plugin, &self.slot, &self.site, act));
+    }
+}
+
+impl Drop for OpenContext {
+    fn drop(&mut self) {
+        self.act(Act::Close { id: self.id });
+    }
+}
+
+fn len(chunks: &[Bytes]) -> usize {
+    chunks.iter().map(Bytes::len).sum()
+}

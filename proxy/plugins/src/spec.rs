@@ -1,0 +1,120 @@
+//! What a plugin is, and the plain facts of a request and a response it is asked about.
+
+use aegis_settings::model;
+pub use aegis_settings::model::Inspect;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A list of header fields in order, names in the case they were received in.
+pub type Fields = Vec<(Bytes, Bytes)>;
+
+/// A module with its configuration and its bounds. Two equal specs over equal module bytes are one running plugin.
+#[derive(Debug, Clone)]
+pub struct PluginSpec {
+    /// Its name in settings, logs and metrics; also its `plugin_name` and VM id.
+    pub name: String,
+    /// The `.wasm` file.
+    pub module: PathBuf,
+    /// Plugin configuration, handed over as it is.
+    pub config: Bytes,
+    /// Linear memory of one instance, in bytes.
+    pub memory_max: u64,
+    /// CPU time of one job: all callbacks of a request, or of a response.
+    pub deadline: Duration,
+    /// More of it for each KiB of body.
+    pub deadline_per_kib: Duration,
+    /// Call stack of the guest, in bytes; at most [`crate::limits::STACK_MAX`].
+    pub stack_max: usize,
+    /// Pools it may call by `proxy_http_call`.
+    pub http_call: Vec<String>,
+    /// What of a response it sees; anything but `Off` keeps the context open after the request's verdict.
+    pub inspect: Inspect,
+    /// Longest body it may be handed or may make, in bytes.
+    pub body_max: u64,
+}
+
+impl PluginSpec {
+    /// The spec of a plugin in the settings.
+    #[must_use]
+    pub fn from_settings(plugin: &model::Plugin) -> Self {
+        Self {
+            name: plugin.name.clone(),
+            module: plugin.module.clone(),
+            config: Bytes::copy_from_slice(plugin.config.as_bytes()),
+            memory_max: plugin.memory_max,
+            deadline: plugin.deadline,
+            deadline_per_kib: plugin.deadline_per_kib,
+            stack_max: crate::limits::STACK_DEFAULT,
+            http_call: plugin.http_call.clone(),
+            inspect: plugin.inspect_response,
+            body_max: plugin.body_max,
+        }
+    }
+}
+
+/// A request as received. The module sees `:method`, `:path`, `:scheme`, `:authority`, then `headers` (with `Host`,
+/// if there was one).
+#[derive(Debug, Clone)]
+pub struct RequestHead {
+    /// `GET`
+    pub method: Bytes,
+    /// The raw request target.
+    pub target: Bytes,
+    /// `http` or `https`.
+    pub scheme: Bytes,
+    /// `Host` or `:authority`.
+    pub authority: Bytes,
+    /// `HTTP/1.1`, `HTTP/2`, …
+    pub version: Bytes,
+    /// Header fields in received order and case.
+    pub headers: Fields,
+    /// The client.
+    pub source: SocketAddr,
+    /// Our side of the connection.
+    pub destination: SocketAddr,
+    /// The request id.
+    pub request_id: Bytes,
+    /// When the head was read.
+    pub received: SystemTime,
+    /// `TLSv1.3`; absent on plain connections.
+    pub tls_version: Option<Bytes>,
+    /// The name the client asked for in TLS.
+    pub sni: Option<Bytes>,
+}
+
+/// The head of a response; the module sees `:status`, then `headers`.
+#[derive(Debug, Clone)]
+pub struct ResponseHead {
+    /// Status code.
+    pub status: u16,
+    /// Header fields in the origin's order.
+    pub headers: Fields,
+    /// No body follows.
+    pub end: bool,
+}
+
+/// What of a body is there when the verdict is asked for.
+#[derive(Debug, Clone, Default)]
+pub enum Body {
+    /// The request has none.
+    #[default]
+    None,
+    /// All of it.
+    Whole(Vec<Bytes>),
+    /// Its beginning; the rest follows through [`crate::OpenContext::request_body`].
+    Part(Vec<Bytes>),
+}
+
+/// Values a module may ask for besides the request itself.
+#[derive(Debug, Clone, Default)]
+pub struct Properties {
+    /// The site's name: `aegis.site`, and the key of fairness and of shared data.
+    pub site: Arc<str>,
+    /// `aegis.waf_policy_id` (u64, little endian) and `aegis.waf_policy` (JSON).
+    pub waf_policy: Option<(u64, Bytes)>,
+    /// Further properties, path segments joined by `.`.
+    pub extra: Vec<(String, Bytes)>,
+}

@@ -1,0 +1,210 @@
+//! The two ends of a verdict that is being made: who waits for it, and whether somebody still does.
+
+use crate::limits::REBUILD_WAIT_MAX;
+use crate::verdict::{FaultKind, Verdict};
+use aegis_telemetry::events::PluginFault;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+const QUEUED: u8 = 0;
+/// Queued, and its plugin has no live instance: one is being configured.
+const REBUILDING: u8 = 1;
+const STARTED: u8 = 2;
+const ABANDONED: u8 = 3;
+
+/// Decides the race between a thread that takes the job and the wait budget that runs out.
+pub(crate) struct Ticket(AtomicU8);
+
+impl Ticket {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicU8::new(QUEUED)))
+    }
+
+    fn step(&self, from: u8, to: u8) -> bool {
+        self.0
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    fn start(&self) -> bool {
+        self.step(QUEUED, STARTED) || self.step(REBUILDING, STARTED)
+    }
+}
+
+enum Reply {
+    Async(oneshot::Sender<Verdict>),
+    Blocking(mpsc::SyncSender<Verdict>),
+}
+
+/// The worker's end.
+pub(crate) struct Waiter {
+    reply: Reply,
+    ticket: Arc<Ticket>,
+    pub(crate) asked: Instant,
+    /// Ends the wait for an HTTP call.
+    pub(crate) expiry: Option<tokio::task::AbortHandle>,
+}
+
+impl Waiter {
+    /// Whether the job may start: somebody still waits for it.
+    pub(crate) fn start(&self) -> bool {
+        !self.gone() && self.ticket.start()
+    }
+
+    /// The wait may be longer now: there is no instance at all.
+    pub(crate) fn rebuilding(&self) {
+        // Lost against a start or an abandonment, there is nothing to extend.
+        self.ticket.step(QUEUED, REBUILDING);
+    }
+
+    pub(crate) fn gone(&self) -> bool {
+        match &self.reply {
+            Reply::Async(sender) => sender.is_closed(),
+            Reply::Blocking(_) => self.ticket.0.load(Ordering::Acquire) == ABANDONED,
+        }
+    }
+
+    /// Hands over the verdict; gives it back if nobody waits any more.
+    pub(crate) fn send(self, verdict: Verdict) -> Result<(), Verdict> {
+        if let Some(expiry) = self.expiry {
+            expiry.abort();
+        }
+        match self.reply {
+            Reply::Async(sender) => sender.send(verdict),
+            Reply::Blocking(sender) => sender.try_send(verdict).map_err(|error| match error {
+                mpsc::TrySendError::Full(verdict) | mpsc::TrySendError::Disconnected(verdict) => {
+                    verdict
+                }
+            }),
+        }
+    }
+
+    /// Hands over a fault.
+    pub(crate) fn fault(self, kind: FaultKind) {
+        // Nobody waits: nothing is lost.
+        drop(self.send(Verdict::fault(kind)));
+    }
+}
+
+/// The asking end, async.
+pub(crate) struct Pending {
+    verdict: oneshot::Receiver<Verdict>,
+    ticket: Arc<Ticket>,
+}
+
+/// The asking end on a thread that may block.
+pub(crate) struct PendingBlocking {
+    verdict: mpsc::Receiver<Verdict>,
+    ticket: Arc<Ticket>,
+}
+
+/// Both ends, async.
+pub(crate) fn pair() -> (Waiter, Pending) {
+    let (sender, verdict) = oneshot::channel();
+    let ticket = Ticket::new();
+    (
+        waiter(Reply::Async(sender), &ticket),
+        Pending { verdict, ticket },
+    )
+}
+
+/// Both ends, for a thread that may block.
+pub(crate) fn pair_blocking() -> (Waiter, PendingBlocking) {
+    let (sender, verdict) = mpsc::sync_channel(1);
+    let ticket = Ticket::new();
+    (
+        waiter(Reply::Blocking(sender), &ticket),
+        PendingBlocking { verdict, ticket },
+    )
+}
+
+fn waiter(reply: Reply, ticket: &Arc<Ticket>) -> Waiter {
+    Waiter {
+        reply,
+        ticket: ticket.clone(),
+        asked: Instant::now(),
+        expiry: None,
+    }
+}
+
+/// What to do when the wait budget is used up.
+enum Late {
+    GiveUp,
+    /// It runs; its own deadline ends it.
+    Running,
+    Rebuilding,
+}
+
+impl Ticket {
+    fn late(&self) -> Late {
+        if self.step(QUEUED, ABANDONED) {
+            return Late::GiveUp;
+        }
+        match self.0.load(Ordering::Acquire) {
+            REBUILDING => Late::Rebuilding,
+            _ => Late::Running,
+        }
+    }
+
+    /// Whether a job that waits for an instance is given up now.
+    fn give_up(&self) -> bool {
+        self.step(REBUILDING, ABANDONED)
+    }
+}
+
+/// A verdict that did not come because its wait budget ended.
+fn too_late(plugin: &str) -> Verdict {
+    PluginFault {
+        plugin,
+        kind: FaultKind::QueueWait.as_str(),
+        detail: "no thread of the plugin pool was free within the wait budget",
+    }
+    .emit();
+    Verdict::fault(FaultKind::QueueWait)
+}
+
+impl Pending {
+    /// Waits at most `wait_max` for a start, and then for the verdict.
+    pub(crate) async fn wait(mut self, plugin: &str, wait_max: Duration) -> Verdict {
+        let mut budget = wait_max;
+        loop {
+            match tokio::time::timeout(budget, &mut self.verdict).await {
+                Ok(verdict) => return verdict.unwrap_or_else(|_| Verdict::fault(FaultKind::Lost)),
+                Err(_elapsed) => match self.ticket.late() {
+                    Late::GiveUp => return too_late(plugin),
+                    Late::Running => {
+                        return self
+                            .verdict
+                            .await
+                            .unwrap_or_else(|_| Verdict::fault(FaultKind::Lost));
+                    }
+                    Late::Rebuilding if budget == wait_max && wait_max < REBUILD_WAIT_MAX => {
+                        budget = REBUILD_WAIT_MAX
+                    }
+                    Late::Rebuilding if self.ticket.give_up() => return too_late(plugin),
+                    Late::Rebuilding => {}
+                },
+            }
+        }
+    }
+}
+
+impl PendingBlocking {
+    /// As [`Pending::wait`], on this thread.
+    pub(crate) fn wait(self, plugin: &str, wait_max: Duration) -> Verdict {
+        match self.verdict.recv_timeout(wait_max) {
+            Ok(verdict) => verdict,
+            Err(mpsc::RecvTimeoutError::Disconnected) => Verdict::fault(FaultKind::Lost),
+            Err(mpsc::RecvTimeoutError::Timeout) => match self.ticket.late() {
+                Late::GiveUp => too_late(plugin),
+                Late::Running | Late::Rebuilding => self
+                    .verdict
+                    .recv()
+                    .unwrap_or_else(|_| Verdict::fault(FaultKind::Lost)),
+            },
+        }
+    }
+}
