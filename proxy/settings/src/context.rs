@@ -59,6 +59,11 @@ impl<'a> Context<'a> {
         self.error_at(place, &path, message, help);
     }
 
+    /// What stands at the key being read was refused already.
+    pub(crate) fn mark_bad(&mut self) {
+        self.bad.insert(self.path.clone());
+    }
+
     /// An error at any key, in a whole sentence.
     pub(crate) fn error_at(&mut self, place: Place, key: &str, message: String, help: Option<String>) {
         self.bad.insert(key.to_owned());

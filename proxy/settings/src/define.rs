@@ -10,9 +10,9 @@
 
 use crate::context::Context;
 use crate::kind::{Kind, mismatch};
-use crate::node::{Node, Value};
+use crate::node::{Node, Place, Value};
 use crate::problem::remedy;
-use crate::shape::{Field, Presence};
+use crate::shape::{Field, Presence, Shape};
 
 /// What it means when a key is not there.
 #[derive(Clone, Copy)]
@@ -58,8 +58,7 @@ pub(crate) fn field<K: Kind>(node: &Node, key: &str, kind: &K, when: When, conte
     if let Some(entry) = node.get(key) {
         return context.under(key, |context| {
             if matches!(entry.node.value, Value::Null) {
-                let expected = kind.shape().expected();
-                context.error(entry.place, &format!("expected {expected}, found nothing"), Some(nothing(&expected)));
+                nothing(entry.place, &kind.shape(), context);
                 return kind.blank();
             }
             kind.parse(&entry.node, context)
@@ -89,18 +88,20 @@ pub(crate) fn absent<K: Kind>(kind: &K, when: When) -> K::Out {
     }
 }
 
-fn nothing(expected: &str) -> String {
-    if expected == "keys below" {
-        "write `{}` for all defaults, or remove the key".to_owned()
-    } else {
-        "give it a value, or remove the key".to_owned()
-    }
+/// Says that a key has no value: neither on nor off, neither default nor none.
+pub(crate) fn nothing(place: Place, shape: &Shape, context: &mut Context<'_>) {
+    let help = match shape {
+        Shape::Section(_) => "write `{}` for all defaults, or remove the key",
+        _ => "give it a value, or remove the key",
+    };
+    context.error(place, &format!("expected {}, found nothing", shape.expected()), Some(help.to_owned()));
 }
 
 /// Refuses what is no map, and keys that are not known.
 pub(crate) fn check_keys(node: &Node, known: &[&str], context: &mut Context<'_>) {
     let Value::Map(entries) = &node.value else {
-        mismatch(node, "keys below", context);
+        let first = known.first().copied().unwrap_or_default();
+        mismatch(node, &format!("keys such as `{first}:`"), context);
         return;
     };
     for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {

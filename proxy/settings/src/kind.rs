@@ -48,7 +48,7 @@ pub(crate) trait Section: Sized + Clone + PartialEq {
 /// Says that a value is of the wrong sort, unless that was said already.
 pub(crate) fn mismatch(node: &Node, expected: &str, context: &mut Context<'_>) {
     match &node.value {
-        Value::Refused => context.error(node.place, "is refused", None),
+        Value::Refused => context.mark_bad(),
         Value::Null => {
             let help = "give it a value, or remove the key";
             context.error(node.place, &format!("expected {expected}, found nothing"), Some(help.to_owned()));

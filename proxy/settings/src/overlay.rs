@@ -1,6 +1,7 @@
 //! Overlays: sets of keys that a profile, a site and a route each may set in part; nearer wins key by key.
 
 use crate::context::Context;
+use crate::define::nothing;
 use crate::kind::scalar::name;
 use crate::kind::{Kind, is_name, mismatch};
 use crate::node::{Node, Value};
@@ -76,7 +77,13 @@ impl<L: Layer> Kind for Laid<L> {
 /// Reads a key of a layer.
 pub(crate) fn set<K: Kind>(node: &Node, key: &str, kind: &K, context: &mut Context<'_>) -> Option<Set<K::Out>> {
     let entry = node.get(key)?;
-    let value = context.under(key, |context| kind.parse(&entry.node, context));
+    let value = context.under(key, |context| {
+        if matches!(entry.node.value, Value::Null) {
+            nothing(entry.place, &kind.shape(), context);
+            return kind.blank();
+        }
+        kind.parse(&entry.node, context)
+    });
     Some(Set { value, line: entry.place.line })
 }
 

@@ -33,6 +33,12 @@ pub(crate) struct Section {
     pub(crate) fields: Vec<Field>,
 }
 
+impl Section {
+    fn first(&self) -> &'static str {
+        self.fields.first().map_or("", |field| field.key)
+    }
+}
+
 /// One key.
 #[derive(Debug, Clone)]
 pub(crate) struct Field {
@@ -101,8 +107,8 @@ impl Shape {
                 }
             }
             Self::Map { max, .. } => format!("names with keys below, at most {max}"),
-            Self::Section(_) => "keys below".to_owned(),
-            Self::Overlay(_) => "the name of a profile, `off`, or keys below".to_owned(),
+            Self::Section(section) => format!("keys such as `{}:`", section.first()),
+            Self::Overlay(_) => "the name of a profile, `off`, or keys in place".to_owned(),
         }
     }
 }

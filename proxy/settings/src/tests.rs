@@ -1,6 +1,12 @@
 //! Tests over the whole crate, on texts as an operator writes them.
 
+mod bad;
+mod bounds;
 mod drift;
+mod files;
+mod flags;
+mod layers;
+mod mutate;
 
 use crate::{Loaded, Problem, render};
 use std::path::Path;

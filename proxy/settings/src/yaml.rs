@@ -206,8 +206,11 @@ impl Reader<'_, '_> {
         if place.line > lines {
             place = Place { line: lines.max(1), column: 1 };
         }
-        let line = text.lines().nth(place.line.saturating_sub(1) as usize).unwrap_or_default();
-        let help = if line.trim_start_matches(' ').starts_with('\t') {
+        // A tab is noticed at the end of the line before it.
+        let tab = text.lines().zip(1_u32..).skip(place.line.saturating_sub(1) as usize).take(2);
+        let tab = tab.filter(|(line, _)| line.trim_start_matches(' ').starts_with('\t')).map(|(_, line)| line).next();
+        let help = if let Some(line) = tab {
+            place = Place { line, column: 1 };
             "indent with spaces; YAML does not allow tabs there"
         } else if at_end {
             "the file seems to end in the middle; was it written completely?"

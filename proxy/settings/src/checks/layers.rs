@@ -12,9 +12,11 @@ use std::sync::Arc;
 
 pub(super) fn check(settings: &Settings, sites: &[Arc<Site>], checker: &mut Checker<'_, '_>) {
     let mut compiled: HashSet<&[PathBuf]> = HashSet::new();
+    // What several routes inherit is said once, for each place it comes from.
+    let mut said = HashSet::new();
     for site in sites {
-        let mut said = HashSet::new();
-        // The site's own values come first, so that what routes inherit is said once, where it stands.
+        let mut full = false;
+        // The site's own values come first, so that a problem stands at the site when its routes only inherit it.
         for route in site.routes.iter().rev() {
             if !matches!(route.action, Action::Proxy { .. }) {
                 continue;
@@ -25,7 +27,8 @@ pub(super) fn check(settings: &Settings, sites: &[Arc<Site>], checker: &mut Chec
             }
             if compiled.len() >= WAF_COMPILED_MAX && !compiled.contains(route.waf.seclang.as_slice()) {
                 let key = format!("{}.waf", route.key);
-                if said.insert("seclang") && !checker.is_bad(&key) {
+                if !full && !checker.is_bad(&key) {
+                    full = true;
                     let what = format!(": this is the {}th list of `seclang` files", WAF_COMPILED_MAX + 1);
                     let help = format!("each list is a rule set in memory, at most {WAF_COMPILED_MAX}; share lists between sites");
                     checker.error(&key, &what, help);
@@ -45,25 +48,32 @@ pub(super) fn check(settings: &Settings, sites: &[Arc<Site>], checker: &mut Chec
     }
 }
 
-fn sizes(settings: &Settings, route: &Route, said: &mut HashSet<&'static str>, checker: &mut Checker<'_, '_>) {
+fn sizes(settings: &Settings, route: &Route, said: &mut HashSet<String>, checker: &mut Checker<'_, '_>) {
     let (waf, node) = (&route.waf, &settings.node);
     let on = waf.mode != WafMode::Off;
-    let key = |name: &str| format!("{}.waf.{name}", route.key);
-    if on && waf.text_max > waf.held_max && !checker.is_bad(&key("text_max")) && said.insert("text_max") {
-        let what = format!(": text_max {} is more than held_max {}", show_size(waf.text_max), show_size(waf.held_max));
+    let waf_key = |name: &str| format!("{}.waf.{name}", route.key);
+    let (text, held) = (waf_key("text_max"), waf_key("held_max"));
+    if on && waf.text_max > waf.held_max && !checker.is_bad(&text) && !checker.is_bad(&held) {
         let help = source(route, &["waf.text_max", "waf.held_max"]);
-        checker.error(&key("text_max"), &what, help);
+        if said.insert(help.clone()) {
+            let (part, whole) = (show_size(waf.text_max), show_size(waf.held_max));
+            checker.error(&text, &format!(" {part} is more than held_max {whole}"), help);
+        }
     }
-    if on && waf.held_max > node.bodies_held_max && !checker.is_bad(&key("held_max")) && said.insert("held_max") {
-        let (one, all) = (show_size(waf.held_max), show_size(node.bodies_held_max));
-        let what = format!(": one body may hold {one}, all together (node.bodies_held_max) {all}");
-        checker.error(&key("held_max"), &what, source(route, &["waf.held_max"]));
+    if on && waf.held_max > node.bodies_held_max && !checker.is_bad(&held) && !checker.is_bad("node.bodies_held_max") {
+        let help = source(route, &["waf.held_max"]);
+        if said.insert(help.clone()) {
+            let (one, all) = (show_size(waf.held_max), show_size(node.bodies_held_max));
+            checker.error(&held, &format!(" {one} is more than node.bodies_held_max {all}, which all share"), help);
+        }
     }
-    let cache = &route.cache;
-    if cache.enabled && cache.object_max > node.cache.memory && said.insert("object_max") {
-        let (one, all) = (show_size(cache.object_max), show_size(node.cache.memory));
-        let what = format!(": one object may have {one}, the whole cache (node.cache.memory) has {all}");
-        checker.warn(&format!("{}.cache.object_max", route.key), &what, source(route, &["cache.object_max"]));
+    let (cache, object) = (&route.cache, format!("{}.cache.object_max", route.key));
+    if cache.enabled && cache.object_max > node.cache.memory && !checker.is_bad("node.cache.memory") {
+        let help = source(route, &["cache.object_max"]);
+        if said.insert(help.clone()) {
+            let (one, all) = (show_size(cache.object_max), show_size(node.cache.memory));
+            checker.warn(&object, &format!(" {one} is more than node.cache.memory {all}, which all share"), help);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
     hosts(settings, checker);
-    let mut names = Names { settings, checker, pools: HashSet::new(), plugins: HashSet::new() };
+    let mut names = Names { settings, checker, pools: Used::default(), plugins: Used::default() };
     for (index, site) in settings.sites.iter().enumerate() {
         let key = format!("sites[{index}]");
         names.origin(&key, site.origin.as_ref());
@@ -60,11 +60,19 @@ fn hosts(settings: &Settings, checker: &mut Checker<'_, '_>) {
     }
 }
 
+/// Names that something refers to.
+#[derive(Default)]
+struct Used<'a> {
+    names: HashSet<&'a str>,
+    /// One of them does not exist: then what looks unused may be what was meant.
+    missing: bool,
+}
+
 struct Names<'a, 'r, 'b, 'c> {
     settings: &'a Settings,
     checker: &'r mut Checker<'b, 'c>,
-    pools: HashSet<&'a str>,
-    plugins: HashSet<&'a str>,
+    pools: Used<'a>,
+    plugins: Used<'a>,
 }
 
 impl<'a> Names<'a, '_, '_, '_> {
@@ -75,9 +83,12 @@ impl<'a> Names<'a, '_, '_, '_> {
     }
 
     fn pool(&mut self, key: &str, name: &'a str) {
-        self.pools.insert(name);
+        self.pools.names.insert(name);
         let known = &self.settings.pools;
-        if !known.contains_key(name) && !self.checker.is_bad(key) && !self.checker.is_bad("pools") {
+        if self.checker.is_bad(key) {
+            self.pools.missing = true;
+        } else if !known.contains_key(name) && !self.checker.is_bad("pools") {
+            self.pools.missing = true;
             let help = remedy(name, known.keys().map(String::as_str), "pools");
             self.checker.error(key, &format!(": pool `{name}` does not exist"), help);
         }
@@ -86,13 +97,15 @@ impl<'a> Names<'a, '_, '_, '_> {
     fn plugins(&mut self, key: &str, names: Option<&'a [String]>) {
         let names = names.unwrap_or_default();
         for (index, name) in names.iter().enumerate() {
-            self.plugins.insert(name);
+            self.plugins.names.insert(name);
             let key = format!("{key}.plugins[{index}]");
             if self.checker.is_bad(&key) || self.checker.is_bad("plugins") {
+                self.plugins.missing = true;
                 continue;
             }
             let known = &self.settings.plugins;
             if !known.contains_key(name) {
+                self.plugins.missing = true;
                 let help = remedy(name, known.keys().map(String::as_str), "plugins");
                 self.checker.error(&key, &format!(": plugin `{name}` does not exist"), help);
             } else if names.iter().take(index).any(|before| before == name) {
@@ -108,16 +121,17 @@ fn profiles<'a, L: Layer + 'a>(
     modes: &[&str],
     checker: &mut Checker<'_, '_>,
 ) {
-    let mut used = HashSet::new();
+    let mut used = Used::default();
     for (key, layer) in layers {
         let Some(name) = layer.and_then(Layer::profile) else { continue };
         let name = name.value.as_str();
-        used.insert(name);
+        used.names.insert(name);
         let inner = format!("{key}.profile");
         let place = if checker.root.place_of(&inner) == checker.root.place_of(&key) { &key } else { &inner };
         if known.contains_key(name) || checker.is_bad(place) || checker.is_bad("profiles") {
             continue;
         }
+        used.missing = true;
         let help = if modes.contains(&name) {
             format!("for the mode write `{}: {{ mode: {name} }}`", L::NAME)
         } else {
@@ -131,13 +145,16 @@ fn profiles<'a, L: Layer + 'a>(
 fn unused<'a>(
     section: &str,
     known: impl Iterator<Item = &'a String>,
-    used: &HashSet<&str>,
+    used: &Used<'_>,
     checker: &mut Checker<'_, '_>,
 ) {
-    for name in known.filter(|name| !used.contains(name.as_str())) {
+    if used.missing || checker.is_bad("sites") {
+        return;
+    }
+    for name in known.filter(|name| !used.names.contains(name.as_str())) {
         let key = format!("{section}.{name}");
-        if !checker.is_bad("sites") {
-            checker.warn(&key, " is not used by any site", "name it where it is meant to work, or remove it");
+        if !checker.is_bad(&key) {
+            checker.warn(&key, " is used nowhere", "name it where it is meant to work, or remove it");
         }
     }
 }

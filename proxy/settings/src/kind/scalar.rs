@@ -155,7 +155,9 @@ pub(crate) fn choice<T: Choice>() -> Scalar<T> {
         if let Some((_, value)) = T::ALL.iter().find(|(name, _)| *name == text.text) {
             return Ok(*value);
         }
-        let near = nearest(text.text, T::NAMES.iter().map(|(name, _)| *name));
+        // Numbers have no slips: 1.1 is not meant to be 1.2.
+        let number = text.text.starts_with(|first: char| first.is_ascii_digit());
+        let near = nearest(text.text, T::NAMES.iter().map(|(name, _)| *name)).filter(|_| !number);
         Err(near.map_or_else(Wrong::plain, |name| Wrong::help(format!("did you mean `{name}`?"))))
     })
 }
