@@ -69,26 +69,40 @@ impl Boot {
     }
 }
 
-/// Reads the settings file; if it is missing or refused, last known good.
+/// Reads the settings file; if it is missing or refused, last known good. `check` adds what the settings cannot tell by
+/// themselves (certificates, say); an error of it refuses them too.
 ///
 /// # Errors
 /// The problems of the file, when there has never been a good one.
-pub fn boot(path: &Path, default_state_dir: &Path) -> Result<Boot, Vec<Problem>> {
+pub fn boot(
+    path: &Path,
+    default_state_dir: &Path,
+    check: &dyn Fn(&Validated) -> Vec<Problem>,
+) -> Result<Boot, Vec<Problem>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let problems = match load::load(&path, &BTreeMap::new()) {
-        Ok(good) => {
+        Ok(mut good) => {
+            good.warnings.extend(check(&good.validated));
             let problems = good.warnings.clone();
-            return Ok(Boot {
-                path: Some(path),
-                from: From::File,
-                problems,
-                good,
-            });
+            if problems.iter().any(Problem::is_error) {
+                problems
+            } else {
+                return Ok(Boot {
+                    path: Some(path),
+                    from: From::File,
+                    problems,
+                    good,
+                });
+            }
         }
         Err(problems) => problems,
     };
     for state_dir in state_dirs(&path, default_state_dir) {
-        if let Some(good) = Store::new(&state_dir).load(&path) {
+        let kept = Store::new(&state_dir).generations(&path);
+        let mut usable = kept
+            .into_iter()
+            .filter(|good| !check(&good.validated).iter().any(Problem::is_error));
+        if let Some(good) = usable.next() {
             return Ok(Boot {
                 path: Some(path),
                 from: From::LastGood,

@@ -73,11 +73,6 @@ impl Store {
         Ok(true)
     }
 
-    /// Loads the newest generation of this settings file that is whole and passes the checks.
-    pub(crate) fn load(&self, source: &Path) -> Option<Good> {
-        self.generations(source).into_iter().next()
-    }
-
     /// Every generation of this settings file that is whole and passes the checks, newest first.
     pub(crate) fn generations(&self, source: &Path) -> Vec<Good> {
         let mut found = Vec::new();

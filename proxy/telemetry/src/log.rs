@@ -5,11 +5,12 @@
 //! trigger and is in the access log.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +36,20 @@ impl From<Level> for LevelFilter {
     }
 }
 
+fn filter(level: Level) -> Targets {
+    let level = LevelFilter::from(level);
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("aegis", level)
+}
+
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
 /// Starts the process log. A second call changes nothing.
 pub fn init(level: Level, json: bool) {
-    let level = LevelFilter::from(level);
-    let filter = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        .with_target("aegis", level);
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let colour = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let layer = fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
@@ -54,7 +62,34 @@ pub fn init(level: Level, json: bool) {
     let started = tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .try_init();
-    if started.is_err() {
-        tracing::debug!("the process log was started before");
+    match started {
+        Ok(()) => drop(LEVEL.set(handle)),
+        Err(_) => tracing::debug!("the process log was started before"),
+    }
+}
+
+/// Changes how much is said from now on.
+pub fn set_level(level: Level) {
+    if let Some(handle) = LEVEL.get()
+        && let Err(error) = handle.reload(filter(level))
+    {
+        tracing::error!(%error, "the level of the process log stays as it was");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level as TracingLevel;
+
+    #[test]
+    fn libraries_are_heard_from_warn_on_and_our_crates_at_the_chosen_level() {
+        let debug = filter(Level::Debug);
+        assert!(debug.would_enable("aegis_control::reload", &TracingLevel::DEBUG));
+        assert!(!debug.would_enable("hyper::proto", &TracingLevel::INFO));
+        assert!(debug.would_enable("hyper::proto", &TracingLevel::WARN));
+        let error = filter(Level::Error);
+        assert!(!error.would_enable("aegis_control", &TracingLevel::WARN));
+        assert!(!error.would_enable("hyper::proto", &TracingLevel::WARN));
     }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::boot::boot;
 use crate::reload::Controller;
 use crate::state::Phase;
+use aegis_settings::Problem;
 use aegis_settings::resolved::Validated;
 use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
@@ -130,7 +131,8 @@ impl Node {
     }
 
     fn try_start(&self) -> (Controller<Plane>, Result<From, Vec<String>>) {
-        let boot = boot(&self.path(), &self.default_state_dir()).expect("something to start with");
+        let boot = boot(&self.path(), &self.default_state_dir(), &|_| Vec::new())
+            .expect("something to start with");
         let (tx, first) = std::sync::mpsc::channel();
         let plan = Plan {
             default_state_dir: self.default_state_dir(),
@@ -356,11 +358,15 @@ fn a_first_start_with_rules_that_do_not_compile_fails_with_the_problems() {
 fn a_first_start_without_good_settings_lists_every_problem() {
     let node = Node::new();
     node.put("version: 1\nlisteners: []\nsitess: []\n");
-    let problems =
-        boot(&node.path(), &node.default_state_dir()).expect_err("nothing to start with");
+    let problems = boot(&node.path(), &node.default_state_dir(), &|_| Vec::new())
+        .expect_err("nothing to start with");
     assert!(problems.len() > 1, "{problems:?}");
-    let missing =
-        boot(Path::new("/nowhere/aegis.yaml"), &node.default_state_dir()).expect_err("missing");
+    let missing = boot(
+        Path::new("/nowhere/aegis.yaml"),
+        &node.default_state_dir(),
+        &|_| Vec::new(),
+    )
+    .expect_err("missing");
     assert!(missing[0].message.contains("does not exist"));
 }
 
@@ -374,4 +380,31 @@ fn asking_reads_the_file_even_if_nothing_changed() {
     controller.reload();
     node.plane
         .wait_until("read again", |seen| seen.begun.len() > begun);
+}
+
+#[test]
+fn what_the_organs_find_wrong_at_a_start_is_passed_over_for_last_known_good() {
+    let node = Node::new();
+    drop(node.start());
+    node.put(&text("expired.example.com", ""));
+    let problem = Problem {
+        severity: aegis_settings::Severity::Error,
+        key: "certificates[0].cert".into(),
+        message: "it has expired".into(),
+        help: None,
+        at: None,
+    };
+    let check = |validated: &Validated| {
+        if host(validated).starts_with("expired") {
+            vec![problem.clone()]
+        } else {
+            vec![]
+        }
+    };
+    let boot = boot(&node.path(), &node.default_state_dir(), &check).expect("last known good");
+    assert_eq!(
+        (boot.from, host(boot.validated()).as_str()),
+        (From::LastGood, "a.example.com")
+    );
+    assert_eq!(boot.problems, [problem]);
 }
