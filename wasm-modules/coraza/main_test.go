@@ -87,11 +87,33 @@ func TestARequestIsJudgedThroughTheABI(t *testing.T) {
 		t.Error("the response's head was held")
 	}
 	leak := "<p>You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version</p>"
-	s.CallOnResponseBody(clean, []byte(leak), true)
+	if a := s.CallOnResponseBody(clean, []byte(leak[:20]), false); a != types.ActionPause {
+		t.Error("a response went on before it was judged")
+	}
+	s.CallOnResponseBody(clean, []byte(leak[20:]), true)
 	if r := s.GetSentLocalResponse(clean); r == nil || r.StatusCode != 403 {
 		t.Errorf("%+v", r)
 	}
 	s.CompleteHttpContext(clean)
+}
+
+func TestABodyIsHeldUntilItIsWholeOrJudgedAsItPasses(t *testing.T) {
+	for policy, first := range map[string]types.Action{`{}`: types.ActionPause, `{"over_limit":"stream"}`: types.ActionContinue} {
+		t.Run(policy, func(t *testing.T) {
+			s, _ := open(t, "", policy)
+			id := s.InitializeHttpContext()
+			s.CallOnRequestHeaders(id, head("POST", "/f",
+				[2]string{"Content-Type", "application/x-www-form-urlencoded"}, [2]string{"Transfer-Encoding", "chunked"}), false)
+			if a := s.CallOnRequestBody(id, []byte("q=1'+OR"), false); a != first {
+				t.Errorf("a part of the body: %v", a)
+			}
+			s.CallOnRequestBody(id, []byte("+1%3D1--+"), true)
+			if r := s.GetSentLocalResponse(id); r == nil || r.StatusCode != 403 {
+				t.Errorf("%+v", r)
+			}
+			s.CompleteHttpContext(id)
+		})
+	}
 }
 
 func TestAHostWithoutAPolicyGetsTheDefaultOne(t *testing.T) {

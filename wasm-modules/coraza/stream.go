@@ -17,12 +17,19 @@ type stream struct {
 	types.DefaultHttpContext
 	plugin  *plugin
 	session *waf.Session
+	policy  *waf.Policy
+	// head is kept for the tail.
+	head *waf.Head
+	// tail judges a body of which the beginning has gone on.
+	tail *waf.Tail
 	// answered: a local response was sent; nothing more is judged.
 	answered bool
 	// requestJudged: phase 2 has run.
 	requestJudged bool
 	// inspectBody: the response's body is wanted.
 	inspectBody bool
+	// responseRead is how much of the response's body, which the host holds, has been fed.
+	responseRead int
 }
 
 // OnHttpRequestHeaders judges the head, and the whole request when it has no body.
@@ -33,7 +40,7 @@ func (s *stream) OnHttpRequestHeaders(_ int, end bool) types.Action {
 	must(err)
 	session, v, err := s.plugin.engine.Begin(head, policy)
 	must(err)
-	s.session = session
+	s.session, s.policy, s.head = session, policy, head
 	if s.settle(v) {
 		return types.ActionPause
 	}
@@ -43,20 +50,48 @@ func (s *stream) OnHttpRequestHeaders(_ int, end bool) types.Action {
 	return s.judged(session.NoRequestBody())
 }
 
-// OnHttpRequestBody judges the body. The host gives it whole; when it gives a part (end is false), what it holds is
-// judged and what follows passes, which the site has chosen and the event tells.
-func (s *stream) OnHttpRequestBody(size int, _ bool) types.Action {
+// OnHttpRequestBody judges the body, for which all of it must be there. A site that lets longer bodies pass gets what
+// the host holds judged, and what follows while it passes.
+func (s *stream) OnHttpRequestBody(size int, end bool) types.Action {
 	if s.answered || s.requestJudged {
 		return types.ActionContinue
 	}
 	body := &hostBody{get: proxywasm.GetHttpRequestBody, size: size}
-	return s.judged(s.session.RequestBody(body, int64(size)))
+	if s.tail != nil {
+		return s.more(body, end)
+	}
+	if end {
+		return s.judged(s.session.RequestBody(body, int64(size)))
+	}
+	if !s.policy.LetsPartsPass() {
+		return types.ActionPause
+	}
+	v, tail, err := s.session.RequestBodyPart(s.plugin.engine, s.head, body, int64(size))
+	must(err)
+	s.tail = tail
+	if s.settle(v) {
+		return types.ActionPause
+	}
+	return types.ActionContinue
 }
 
-// OnHttpRequestTrailers judges a request whose body ended without saying so.
+func (s *stream) more(body *hostBody, end bool) types.Action {
+	v, err := s.tail.More(body, end)
+	must(err)
+	s.requestJudged = end
+	if s.settle(v) {
+		return types.ActionPause
+	}
+	return types.ActionContinue
+}
+
+// OnHttpRequestTrailers ends a body that did not say it ends.
 func (s *stream) OnHttpRequestTrailers(int) types.Action {
 	if s.answered || s.requestJudged {
 		return types.ActionContinue
+	}
+	if s.tail != nil {
+		return s.more(&hostBody{}, true)
 	}
 	return s.judged(s.session.NoRequestBody())
 }
@@ -111,21 +146,27 @@ func responseStatus(headers [][2]string) (int, [][2]string, error) {
 	return int(binary.LittleEndian.Uint64(raw)), plain, nil
 }
 
-// OnHttpResponseBody judges the response's body; a block here can only cut it.
+// OnHttpResponseBody judges the response's body, or the beginning of it that is inspected; until then the host holds
+// it. A block here can only cut it.
 func (s *stream) OnHttpResponseBody(size int, end bool) types.Action {
 	if s.answered || !s.inspectBody {
 		return types.ActionContinue
 	}
-	v, err := s.session.ResponseBody(&hostBody{get: proxywasm.GetHttpResponseBody, size: size}, end)
+	v, judged, err := s.session.ResponseBody(&hostBody{get: proxywasm.GetHttpResponseBody, at: s.responseRead, size: size}, end)
 	must(err)
-	if s.settle(v) {
+	s.responseRead = size
+	if s.settle(v) || !judged {
 		return types.ActionPause
 	}
+	s.inspectBody = false
 	return types.ActionContinue
 }
 
 // OnHttpStreamDone runs the logging phase and gives the transaction back.
 func (s *stream) OnHttpStreamDone() {
+	if s.tail != nil {
+		must(s.tail.Abort())
+	}
 	if s.session != nil {
 		must(s.session.End())
 		s.session = nil

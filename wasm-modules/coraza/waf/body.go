@@ -12,6 +12,9 @@ import (
 // pieceBytes is how much of a body is in memory between the host and Coraza.
 const pieceBytes = 64 << 10
 
+// unknownLength is that of a body of which more may come.
+const unknownLength = -1
+
 // RequestBody judges a whole request body (phase 2) of `length` bytes, read in pieces from where the host keeps it.
 func (s *Session) RequestBody(from io.Reader, length int64) (Verdict, error) {
 	if length == 0 {
@@ -54,6 +57,9 @@ func (s *Session) unreadable(err error) (v Verdict, stop bool, _ error) {
 
 // text feeds Coraza's buffer up to the limit and judges.
 func (s *Session) text(body io.Reader, length int64) (Verdict, error) {
+	if length == unknownLength {
+		length = pieceBytes
+	}
 	piece := make([]byte, min(pieceBytes, length+1, s.policy.TextMax+1))
 	for fed := int64(0); ; {
 		n, err := body.Read(piece)
@@ -77,8 +83,6 @@ func (s *Session) text(body io.Reader, length int64) (Verdict, error) {
 			if v, stop := s.overLimit(); stop {
 				return v, nil
 			}
-			// A text cut short may not parse; that is the cut's doing, not the client's.
-			s.tx.RemoveRuleByID(ruleBodyError)
 			break
 		}
 		if err != nil {
@@ -126,10 +130,17 @@ func (s *Session) overLimit() (Verdict, bool) {
 	message := fmt.Sprintf("more than %d bytes of text in the body", s.policy.TextMax)
 	enforced := s.policy.Mode == Block && s.policy.OverLimit == Reject
 	if !enforced {
-		// Coraza's own mark for a body that was cut: its multipart processor then takes the end for an end.
-		if set, ok := s.tx.Variables().InboundDataError().(interface{ Set(string) }); ok {
-			set.Set("1")
-		}
+		s.markCut()
 	}
 	return s.limit(2, 413, DetailsLimit, message, enforced)
+}
+
+// markCut says that the body Coraza gets is not whole, so that its end is taken for an end and not for an error.
+func (s *Session) markCut() {
+	// Coraza's own mark, which its multipart processor knows.
+	if set, ok := s.tx.Variables().InboundDataError().(interface{ Set(string) }); ok {
+		set.Set("1")
+	}
+	// A text cut short may not parse; that is the cut's doing, not the client's.
+	s.tx.RemoveRuleByID(ruleBodyError)
 }

@@ -32,32 +32,34 @@ func (s *Session) ResponseHeaders(status int, protocol string, headers [][2]stri
 }
 
 // ResponseBody takes the next piece of a response body, up to what the policy inspects, and judges at its end or there.
-func (s *Session) ResponseBody(from io.Reader, end bool) (Verdict, error) {
+// Until it is judged nothing of it may go on.
+func (s *Session) ResponseBody(from io.Reader, end bool) (v Verdict, judged bool, err error) {
 	if s.response.judged {
-		return Verdict{}, nil
+		return Verdict{}, true, nil
 	}
 	piece := make([]byte, pieceBytes)
 	for {
 		n, err := from.Read(piece)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return Verdict{}, fmt.Errorf("reading the response body: %w", err)
+			return Verdict{}, false, fmt.Errorf("reading the response body: %w", err)
 		}
 		n = int(min(int64(n), s.policy.ResponseMax-s.response.fed))
 		if _, _, werr := s.tx.WriteResponseBody(piece[:n]); werr != nil {
-			return Verdict{}, fmt.Errorf("feeding the response body: %w", werr)
+			return Verdict{}, false, fmt.Errorf("feeding the response body: %w", werr)
 		}
 		s.response.fed += int64(n)
 		if s.response.fed >= s.policy.ResponseMax {
-			return s.judgeResponse()
+			break
 		}
 		if err != nil {
 			break
 		}
 	}
-	if !end {
-		return Verdict{}, nil
+	if !end && s.response.fed < s.policy.ResponseMax {
+		return Verdict{}, false, nil
 	}
-	return s.judgeResponse()
+	v, err = s.judgeResponse()
+	return v, true, err
 }
 
 func (s *Session) judgeResponse() (Verdict, error) {

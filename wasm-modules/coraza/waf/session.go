@@ -166,7 +166,7 @@ func (s *Session) judgeRequest() (Verdict, error) {
 
 // End runs the logging phase and gives the transaction back.
 func (s *Session) End() error {
-	if s.tx == nil {
+	if s == nil || s.tx == nil {
 		return nil
 	}
 	s.tx.ProcessLogging()

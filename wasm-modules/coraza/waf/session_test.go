@@ -417,6 +417,72 @@ func TestTextOfAMultipartBodyIsLimitedWhileItsFilesAreNot(t *testing.T) {
 	}
 }
 
+func TestABodyLongerThanWhatIsHeldIsJudgedAsItPasses(t *testing.T) {
+	stream := `{"over_limit":"stream"}`
+	for name, c := range map[string]struct {
+		policy, fields string
+		cut, end       int
+	}{
+		"clean":                        {stream, field("a", "b"), 0, 0},
+		"an attack at the end":         {stream, field("q", "1' OR 1=1-- "), 0, 403},
+		"text past the limit":          {`{"over_limit":"stream","text_max":4000}`, field("a", strings.Repeat("x", 100_000)), 0, 0},
+		"an attack at the end, detect": {`{"mode":"detect"}`, field("q", "1' OR 1=1-- "), 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			contentType, body, length := upload(1, 1<<20, c.fields)
+			h := head("POST", "/up", "Content-Type", contentType, "Transfer-Encoding", "chunked")
+			s, v, err := engine(t).Begin(h, policy(t, c.policy))
+			if err != nil || v.Status != 0 || !s.policy.LetsPartsPass() {
+				t.Fatal(v, err)
+			}
+			first := int64(500_000)
+			v, tail, err := s.RequestBodyPart(engine(t), h, io.LimitReader(body, first), first)
+			if err != nil || v.Status != c.cut || !strings.Contains(string(v.Event), "judged as it passes") {
+				t.Fatalf("%+v %s %v", v, v.Event, err)
+			}
+			if v, err = tail.More(io.LimitReader(body, 100_000), false); err != nil || v.Status != 0 || v.Event != nil {
+				t.Fatalf("%+v %s %v", v, v.Event, err)
+			}
+			if v, err = tail.More(body, true); err != nil || v.Status != c.end {
+				t.Fatalf("%d bytes: %+v %s %v", length, v, v.Event, err)
+			}
+			if err := s.End(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if policy(t, `{}`).LetsPartsPass() {
+		t.Error("a site that rejects must have all of a body first")
+	}
+}
+
+func TestAPartThatAttacksIsAnsweredAndATailThatDoesNotEndIsDropped(t *testing.T) {
+	contentType, body, _ := upload(1, 1000, field("q", "1' OR 1=1-- ")+field("a", "b"))
+	h := head("POST", "/up", "Content-Type", contentType, "Transfer-Encoding", "chunked")
+	begin := func() *Session {
+		s, _, err := engine(t).Begin(h, policy(t, `{"over_limit":"stream"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := begin()
+	if v, tail, err := s.RequestBodyPart(engine(t), h, body, 1200); err != nil || v.Status != 403 || tail != nil {
+		t.Errorf("%+v %v %v", v, tail, err)
+	}
+	if err := s.End(); err != nil {
+		t.Error(err)
+	}
+	s = begin()
+	_, tail, err := s.RequestBodyPart(engine(t), h, strings.NewReader("--XbX\r\n"), 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(tail.Abort(), s.End()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAMalformedMultipartBodyIsRefused(t *testing.T) {
 	body := []byte("--XbX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nno end")
 	if v, ev := judge(t, policy(t, `{}`), head("POST", "/up", "Content-Type", "multipart/form-data; boundary=XbX"), body); v.Status != 400 || !ev.has(200003) {
@@ -452,8 +518,12 @@ func TestResponsesAreJudgedWhenAsked(t *testing.T) {
 		}
 		b := Verdict{}
 		if more {
-			if b, err = s.ResponseBody(strings.NewReader(leak), true); err != nil {
-				t.Fatal(err)
+			if _, judged, err := s.ResponseBody(strings.NewReader(leak[:20]), false); judged || err != nil {
+				t.Fatal(judged, err)
+			}
+			var judged bool
+			if b, judged, err = s.ResponseBody(strings.NewReader(leak[20:]), true); !judged || err != nil {
+				t.Fatal(judged, err)
 			}
 		}
 		if err := s.End(); err != nil {
