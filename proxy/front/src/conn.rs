@@ -8,6 +8,7 @@ use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -27,18 +28,12 @@ const AHEAD: usize = 4096;
 #[derive(Debug)]
 pub struct Conn {
     tcp: TcpStream,
-    ahead: Ahead,
+    /// Read from the socket and not asked for yet; owns memory only while there is some.
+    ahead: Vec<u8>,
+    taken: usize,
+    read_ahead: bool,
     socket: Arc<SocketDigest>,
     accepted: SystemTime,
-}
-
-/// Bytes read from the socket that nobody has asked for yet.
-#[derive(Debug)]
-enum Ahead {
-    /// Reads go to the socket as they come.
-    Off,
-    /// Owns memory only while it holds bytes.
-    On { bytes: Vec<u8>, taken: usize },
 }
 
 impl Conn {
@@ -51,17 +46,27 @@ impl Conn {
         let _set = socket.local_addr.set(Some(DigestAddr::Inet(local)));
         Self {
             tcp,
-            ahead: if read_ahead {
-                Ahead::On {
-                    bytes: Vec::new(),
-                    taken: 0,
-                }
-            } else {
-                Ahead::Off
-            },
+            ahead: Vec::new(),
+            taken: 0,
+            read_ahead,
             socket: Arc::new(socket),
             accepted: SystemTime::now(),
         }
+    }
+
+    /// Waits until there is something to read; `false` if the client ends before.
+    ///
+    /// It reads, because a socket's readiness is a guess until somebody has.
+    pub(crate) async fn wait_for_byte(&mut self) -> bool {
+        // The scratch is not part of the future, which waits in memory for as long as the client is silent.
+        let read = poll_fn(|cx| {
+            let mut scratch = [MaybeUninit::uninit(); AHEAD];
+            let mut scratch = ReadBuf::uninit(&mut scratch);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut scratch))?;
+            self.ahead = scratch.filled().to_vec();
+            Poll::Ready(io::Result::Ok(()))
+        });
+        read.await.is_ok() && !self.ahead.is_empty()
     }
 
     /// The socket itself. What was read ahead is not there any more.
@@ -103,20 +108,18 @@ impl AsyncRead for Conn {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let Ahead::On { bytes, taken } = &mut this.ahead else {
-            return Pin::new(&mut this.tcp).poll_read(cx, buf);
-        };
-        if let Some(rest) = bytes.get(*taken..).filter(|rest| !rest.is_empty()) {
-            let now = rest.len().min(buf.remaining());
-            buf.put_slice(rest.get(..now).unwrap_or_default());
-            *taken += now;
-            if *taken >= bytes.len() {
-                *bytes = Vec::new();
-                *taken = 0;
+        let waiting = this.ahead.get(this.taken..).unwrap_or_default();
+        if !waiting.is_empty() {
+            let now = waiting.get(..buf.remaining()).unwrap_or(waiting);
+            buf.put_slice(now);
+            this.taken += now.len();
+            if this.taken >= this.ahead.len() {
+                this.ahead = Vec::new();
+                this.taken = 0;
             }
             return Poll::Ready(Ok(()));
         }
-        if buf.remaining() >= AHEAD {
+        if !this.read_ahead || buf.remaining() >= AHEAD {
             return Pin::new(&mut this.tcp).poll_read(cx, buf);
         }
         let mut scratch = [MaybeUninit::uninit(); AHEAD];
@@ -126,7 +129,7 @@ impl AsyncRead for Conn {
         let (now, later) = read.split_at(read.len().min(buf.remaining()));
         buf.put_slice(now);
         if !later.is_empty() {
-            *bytes = later.to_vec();
+            this.ahead = later.to_vec();
         }
         Poll::Ready(Ok(()))
     }

@@ -48,9 +48,8 @@ async fn prepare<A>(accepted: Accepted, shared: &Shared<A>) -> Option<Stream> {
     let facts_of =
         |tls: Option<TlsFacts>| Arc::new(Connection::new(shared.next_id(), peer, local, tls));
     let Some(acceptor) = tls else {
-        let conn = Conn::new(tcp, peer, local, false);
-        let first = async { conn.tcp().readable().await.is_ok() };
-        let came = within_idle_time(first, shared).await;
+        let mut conn = Conn::new(tcp, peer, local, false);
+        let came = within_idle_time(conn.wait_for_byte(), shared).await;
         return came.then(|| boxed(conn, facts_of(None), shared)).flatten();
     };
     let conn = Conn::new(tcp, peer, local, true);
