@@ -1,7 +1,7 @@
 //! What a reading carries along: where it stands, what it has found wrong, and how it finds files.
 
-use crate::node::{Node, Place};
 use crate::limits::PROBLEMS_MAX;
+use crate::node::{Node, Place};
 use crate::problem::{At, Problem, Severity};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -22,8 +22,20 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(file: &'a str, base: &'a Path, moved: &'a BTreeMap<PathBuf, PathBuf>) -> Self {
-        Self { file, base, moved, path: String::new(), problems: Vec::new(), dropped: 0, bad: HashSet::new() }
+    pub(crate) fn new(
+        file: &'a str,
+        base: &'a Path,
+        moved: &'a BTreeMap<PathBuf, PathBuf>,
+    ) -> Self {
+        Self {
+            file,
+            base,
+            moved,
+            path: String::new(),
+            problems: Vec::new(),
+            dropped: 0,
+            bad: HashSet::new(),
+        }
     }
 
     /// The key being read.
@@ -55,7 +67,11 @@ impl<'a> Context<'a> {
     /// An error at the key being read.
     pub(crate) fn error(&mut self, place: Place, what: &str, help: Option<String>) {
         let path = self.path.clone();
-        let message = if path.is_empty() { what.to_owned() } else { format!("{path}: {what}") };
+        let message = if path.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{path}: {what}")
+        };
         self.error_at(place, &path, message, help);
     }
 
@@ -65,29 +81,62 @@ impl<'a> Context<'a> {
     }
 
     /// An error at any key, in a whole sentence.
-    pub(crate) fn error_at(&mut self, place: Place, key: &str, message: String, help: Option<String>) {
+    pub(crate) fn error_at(
+        &mut self,
+        place: Place,
+        key: &str,
+        message: String,
+        help: Option<String>,
+    ) {
         self.bad.insert(key.to_owned());
         self.push(Severity::Error, place, key, message, help);
     }
 
     /// A warning at any key, in a whole sentence.
-    pub(crate) fn warn_at(&mut self, place: Place, key: &str, message: String, help: Option<String>) {
+    pub(crate) fn warn_at(
+        &mut self,
+        place: Place,
+        key: &str,
+        message: String,
+        help: Option<String>,
+    ) {
         self.push(Severity::Warning, place, key, message, help);
     }
 
-    fn push(&mut self, severity: Severity, place: Place, key: &str, message: String, help: Option<String>) {
+    fn push(
+        &mut self,
+        severity: Severity,
+        place: Place,
+        key: &str,
+        message: String,
+        help: Option<String>,
+    ) {
         if self.problems.len() >= PROBLEMS_MAX {
             self.dropped += 1;
             return;
         }
-        let at = At { file: self.file.to_owned(), line: place.line, column: place.column };
-        self.problems.push(Problem { severity, key: key.to_owned(), message, help, at: Some(at) });
+        let at = At {
+            file: self.file.to_owned(),
+            line: place.line,
+            column: place.column,
+        };
+        self.problems.push(Problem {
+            severity,
+            key: key.to_owned(),
+            message,
+            help,
+            at: Some(at),
+        });
     }
 
     /// Whether a key, or one it stands under, has an error already.
     pub(crate) fn is_bad(&self, key: &str) -> bool {
-        let ends = key.char_indices().filter(|(_, character)| matches!(character, '.' | '[')).map(|(end, _)| end);
-        ends.chain([key.len()]).any(|end| key.get(..end).is_some_and(|part| self.bad.contains(part)))
+        let ends = key
+            .char_indices()
+            .filter(|(_, character)| matches!(character, '.' | '['))
+            .map(|(end, _)| end);
+        ends.chain([key.len()])
+            .any(|end| key.get(..end).is_some_and(|part| self.bad.contains(part)))
     }
 
     /// Whether more problems would only be counted.
@@ -102,7 +151,10 @@ impl<'a> Context<'a> {
 
     /// `aegis.yaml:14`, for where a value came from.
     pub(crate) fn source(&self, line: u32) -> String {
-        let name = Path::new(self.file).file_name().and_then(|name| name.to_str()).unwrap_or(self.file);
+        let name = Path::new(self.file)
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or(self.file);
         format!("{name}:{line}")
     }
 
@@ -114,7 +166,8 @@ impl<'a> Context<'a> {
 
     /// All problems in order of the file.
     pub(crate) fn finish(mut self) -> Vec<Problem> {
-        self.problems.sort_by(|a, b| (&a.at, a.severity).cmp(&(&b.at, b.severity)));
+        self.problems
+            .sort_by(|a, b| (&a.at, a.severity).cmp(&(&b.at, b.severity)));
         self.problems.dedup();
         if self.dropped > 0 {
             self.problems.push(Problem {
@@ -144,13 +197,15 @@ impl Checker<'_, '_> {
     /// `{key}{what}` is wrong.
     pub(crate) fn error(&mut self, key: &str, what: &str, help: impl Into<String>) {
         let place = self.root.place_of(key);
-        self.context.error_at(place, key, format!("{key}{what}"), Some(help.into()));
+        self.context
+            .error_at(place, key, format!("{key}{what}"), Some(help.into()));
     }
 
     /// `{key}{what}` may not do what was meant.
     pub(crate) fn warn(&mut self, key: &str, what: &str, help: impl Into<String>) {
         let place = self.root.place_of(key);
-        self.context.warn_at(place, key, format!("{key}{what}"), Some(help.into()));
+        self.context
+            .warn_at(place, key, format!("{key}{what}"), Some(help.into()));
     }
 
     /// Whether a key has an error already.

@@ -23,38 +23,62 @@ pub(crate) struct When {
 
 /// This YAML text stands for it.
 pub(crate) const fn default(text: &'static str) -> When {
-    When { presence: Presence::Default(text), restart: None }
+    When {
+        presence: Presence::Default(text),
+        restart: None,
+    }
 }
 
 /// Worked out after reading, from a blank; the example shows the one, the other says how.
 pub(crate) const fn computed(shown: &'static str, how: &'static str) -> When {
-    When { presence: Presence::Computed { shown, how }, restart: None }
+    When {
+        presence: Presence::Computed { shown, how },
+        restart: None,
+    }
 }
 
 /// Nothing then; the example shows these.
 pub(crate) const fn optional(shown: &'static [&'static str]) -> When {
-    When { presence: Presence::Optional(shown), restart: None }
+    When {
+        presence: Presence::Optional(shown),
+        restart: None,
+    }
 }
 
 /// It must be there; the example shows these.
 pub(crate) const fn required(shown: &'static [&'static str]) -> When {
-    When { presence: Presence::Required(shown), restart: None }
+    When {
+        presence: Presence::Required(shown),
+        restart: None,
+    }
 }
 
 impl When {
     /// A change needs a restart.
     pub(crate) const fn restart(self) -> Self {
-        Self { restart: Some(true), ..self }
+        Self {
+            restart: Some(true),
+            ..self
+        }
     }
 
     /// A change is live.
     pub(crate) const fn live(self) -> Self {
-        Self { restart: Some(false), ..self }
+        Self {
+            restart: Some(false),
+            ..self
+        }
     }
 }
 
 /// Reads one key of a map.
-pub(crate) fn field<K: Kind>(node: &Node, key: &str, kind: &K, when: When, context: &mut Context<'_>) -> K::Out {
+pub(crate) fn field<K: Kind>(
+    node: &Node,
+    key: &str,
+    kind: &K,
+    when: When,
+    context: &mut Context<'_>,
+) -> K::Out {
     if let Some(entry) = node.get(key) {
         return context.under(key, |context| {
             if matches!(entry.node.value, Value::Null) {
@@ -66,8 +90,16 @@ pub(crate) fn field<K: Kind>(node: &Node, key: &str, kind: &K, when: When, conte
     }
     if matches!(when.presence, Presence::Required(_)) && matches!(node.value, Value::Map(_)) {
         let path = context.path();
-        let above = if path.is_empty() { String::new() } else { format!("{path}: ") };
-        let full = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let above = if path.is_empty() {
+            String::new()
+        } else {
+            format!("{path}: ")
+        };
+        let full = if path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{path}.{key}")
+        };
         let message = format!("{above}`{key}` is missing");
         let help = Some(format!("add `{key}:` with {}", kind.shape().expected()));
         context.error_at(node.place, &full, message, help);
@@ -94,7 +126,11 @@ pub(crate) fn nothing(place: Place, shape: &Shape, context: &mut Context<'_>) {
         Shape::Section(_) => "write `{}` for all defaults, or remove the key",
         _ => "give it a value, or remove the key",
     };
-    context.error(place, &format!("expected {}, found nothing", shape.expected()), Some(help.to_owned()));
+    context.error(
+        place,
+        &format!("expected {}, found nothing", shape.expected()),
+        Some(help.to_owned()),
+    );
 }
 
 /// Refuses what is no map, and keys that are not known.
@@ -104,17 +140,34 @@ pub(crate) fn check_keys(node: &Node, known: &[&str], context: &mut Context<'_>)
         mismatch(node, &format!("keys such as `{first}:`"), context);
         return;
     };
-    for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+    for entry in entries
+        .iter()
+        .filter(|entry| !known.contains(&entry.key.as_str()))
+    {
         if context.is_full() {
             // Only counted: no need to look for a remedy.
             context.error_at(entry.place, "", String::new(), None);
             continue;
         }
         let path = context.path();
-        let shown: String = entry.key.chars().take(crate::limits::NAME_MAX).filter(|c| !c.is_control()).collect();
-        let path = if path.is_empty() { shown } else { format!("{path}.{shown}") };
+        let shown: String = entry
+            .key
+            .chars()
+            .take(crate::limits::NAME_MAX)
+            .filter(|c| !c.is_control())
+            .collect();
+        let path = if path.is_empty() {
+            shown
+        } else {
+            format!("{path}.{shown}")
+        };
         let help = remedy(&entry.key, known.iter().copied(), "keys");
-        context.error_at(entry.place, &path, format!("{path} is not a key"), Some(help));
+        context.error_at(
+            entry.place,
+            &path,
+            format!("{path} is not a key"),
+            Some(help),
+        );
     }
 }
 
@@ -124,8 +177,19 @@ pub(crate) fn typed<T, K: Kind<Out = T>>(kind: K) -> K {
 }
 
 /// A field as data.
-pub(crate) fn describe<K: Kind>(key: &'static str, doc: &'static str, kind: &K, when: When) -> Field {
-    Field { key, doc: doc.trim(), shape: kind.shape(), presence: when.presence, restart: when.restart }
+pub(crate) fn describe<K: Kind>(
+    key: &'static str,
+    doc: &'static str,
+    kind: &K,
+    when: When,
+) -> Field {
+    Field {
+        key,
+        doc: doc.trim(),
+        shape: kind.shape(),
+        presence: when.presence,
+        restart: when.restart,
+    }
 }
 
 /// The YAML key of a field.

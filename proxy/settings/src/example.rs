@@ -4,11 +4,12 @@ use crate::kind::Section as _;
 use crate::model::Settings;
 use crate::shape::{Field, Presence, Section, Shape};
 use std::collections::HashSet;
-use std::fmt::Write as _;
 
 const WIDTH: usize = 110;
 
 const HEAD: &str = "\
+# yaml-language-server: $schema=schema/aegis.schema.json
+#
 # Settings of Aegis: every key, what it does, what it takes, and its default.
 # Printed from the definition in proxy/settings/src/model; `UPDATE=1 cargo test -p aegis-settings` prints it anew.
 #
@@ -21,7 +22,10 @@ const HEAD: &str = "\
 /// The commented example of a settings file. It passes every check but for the files it names.
 #[must_use]
 pub fn example_yaml() -> String {
-    let mut printer = Printer { out: HEAD.to_owned(), seen: HashSet::new() };
+    let mut printer = Printer {
+        out: HEAD.to_owned(),
+        seen: HashSet::new(),
+    };
     for field in &Settings::shape().fields {
         printer.out.push('\n');
         printer.field(field, "", 0, 0, field.restart.unwrap_or(false));
@@ -45,46 +49,81 @@ impl Printer {
         let key = field.key;
         match &field.shape {
             Shape::Section(section) => {
-                let _ = writeln!(self.out, "{:indent$}{key}:", "");
+                self.out.push_str(&format!("{:indent$}{key}:\n", ""));
                 self.section(section, &path, indent + 2, index, &[], restart);
             }
             Shape::Map { item, shown, .. } if matches!(**item, Shape::Section(_)) => {
-                let _ = writeln!(self.out, "{:indent$}{key}:\n{:indent$}  {shown}:", "", "");
+                self.out
+                    .push_str(&format!("{:indent$}{key}:\n{:indent$}  {shown}:\n", "", ""));
                 if let Shape::Section(section) = &**item {
                     self.section(section, &path, indent + 4, index, &[], restart);
                 }
             }
             Shape::List { item, shown, .. } if matches!(**item, Shape::Section(_)) => {
-                let _ = writeln!(self.out, "{:indent$}{key}:", "");
+                self.out.push_str(&format!("{:indent$}{key}:\n", ""));
                 if let Shape::Section(section) = &**item {
-                    for (index, keys) in shown.iter().copied().chain(shown.is_empty().then_some([].as_slice())).enumerate() {
+                    for (index, keys) in shown
+                        .iter()
+                        .copied()
+                        .chain(shown.is_empty().then_some([].as_slice()))
+                        .enumerate()
+                    {
                         self.element(section, &path, indent + 2, index, keys, restart);
                     }
                 }
             }
             Shape::Scalar(_) | Shape::List { .. } | Shape::Map { .. } | Shape::Overlay(_) => {
-                let shown = |values: &[&'static str]| values.get(index).or(values.last()).copied().unwrap_or("\"\"");
+                let shown = |values: &[&'static str]| {
+                    values
+                        .get(index)
+                        .or(values.last())
+                        .copied()
+                        .unwrap_or("\"\"")
+                };
                 let value = match field.presence {
                     Presence::Default(text) => text.to_owned(),
                     Presence::Computed { shown, .. } => format!("#{shown}"),
-                    Presence::Optional(values) | Presence::Required(values) => shown(values).to_owned(),
+                    Presence::Optional(values) | Presence::Required(values) => {
+                        shown(values).to_owned()
+                    }
                 };
-                let _ = match value.strip_prefix('#') {
-                    Some(value) => writeln!(self.out, "{:indent$}#{key}: {value}", ""),
-                    None => writeln!(self.out, "{:indent$}{key}: {value}", ""),
-                };
+                let (mark, value) = value
+                    .strip_prefix('#')
+                    .map_or(("", value.as_str()), |value| ("#", value));
+                self.out
+                    .push_str(&format!("{:indent$}{mark}{key}: {value}\n", ""));
             }
         }
     }
 
-    fn section(&mut self, of: &Section, path: &str, indent: usize, index: usize, keys: &[&str], restart: bool) {
-        for field in of.fields.iter().filter(|field| keys.is_empty() || keys.contains(&field.key)) {
+    fn section(
+        &mut self,
+        of: &Section,
+        path: &str,
+        indent: usize,
+        index: usize,
+        keys: &[&str],
+        restart: bool,
+    ) {
+        for field in of
+            .fields
+            .iter()
+            .filter(|field| keys.is_empty() || keys.contains(&field.key))
+        {
             self.field(field, path, indent, index, field.restart.unwrap_or(restart));
         }
     }
 
     /// A section as an element of a list: a dash before its first key.
-    fn element(&mut self, of: &Section, path: &str, indent: usize, index: usize, keys: &[&str], restart: bool) {
+    fn element(
+        &mut self,
+        of: &Section,
+        path: &str,
+        indent: usize,
+        index: usize,
+        keys: &[&str],
+        restart: bool,
+    ) {
         let before = std::mem::take(&mut self.out);
         self.section(of, path, indent + 2, index, keys, restart);
         let printed = std::mem::replace(&mut self.out, before);
@@ -92,11 +131,11 @@ impl Printer {
         for line in printed.lines() {
             let text = line.trim_start();
             if dashed {
-                let _ = writeln!(self.out, "{line}");
+                self.out.push_str(&format!("{line}\n"));
             } else if text.starts_with('#') {
-                let _ = writeln!(self.out, "{:indent$}{text}", "");
+                self.out.push_str(&format!("{:indent$}{text}\n", ""));
             } else {
-                let _ = writeln!(self.out, "{:indent$}- {text}", "");
+                self.out.push_str(&format!("{:indent$}- {text}\n", ""));
                 dashed = true;
             }
         }
@@ -119,17 +158,21 @@ impl Printer {
             Some(false) if !restart => takes.push("live".to_owned()),
             _ => {}
         }
-        let takes = if takes.is_empty() { String::new() } else { format!(" [{}]", takes.join("; ")) };
+        let takes = if takes.is_empty() {
+            String::new()
+        } else {
+            format!(" [{}]", takes.join("; "))
+        };
         let mut line = format!("{:indent$}#", "");
         let start = line.chars().count();
         let mut used = start;
         for word in format!("{}{takes}", field.doc).split_whitespace() {
             let length = word.chars().count() + 1;
             if used > start && used + length > WIDTH {
-                let _ = write!(line, "\n{:indent$}#", "");
+                line.push_str(&format!("\n{:indent$}#", ""));
                 used = start;
             }
-            let _ = write!(line, " {word}");
+            line.push_str(&format!(" {word}"));
             used += length;
         }
         self.out.push_str(&line);

@@ -10,8 +10,16 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Reads every file once, in order of the settings; returns their paths and the config id.
-pub(crate) fn read(settings: &Settings, text: &str, checker: &mut Checker<'_, '_>) -> (Vec<PathBuf>, String) {
-    let mut reader = Reader { hasher: blake3::Hasher::new(), left: REFERENCED_BYTES_MAX, full: false };
+pub(crate) fn read(
+    settings: &Settings,
+    text: &str,
+    checker: &mut Checker<'_, '_>,
+) -> (Vec<PathBuf>, String) {
+    let mut reader = Reader {
+        hasher: blake3::Hasher::new(),
+        left: REFERENCED_BYTES_MAX,
+        full: false,
+    };
     reader.hasher.update(text.as_bytes());
     let mut seen = HashSet::new();
     let mut files = Vec::new();
@@ -58,10 +66,19 @@ impl Reader {
         // Looked at before it is opened: opening a pipe would wait for its other end.
         let metadata = std::fs::metadata(path).map_err(failed)?;
         if !metadata.is_file() {
-            let what = if metadata.is_dir() { "is a directory" } else { "is not a regular file" };
-            return Err(Refused::Unreadable(what.to_owned(), "name a file".to_owned()));
+            let what = if metadata.is_dir() {
+                "is a directory"
+            } else {
+                "is not a regular file"
+            };
+            return Err(Refused::Unreadable(
+                what.to_owned(),
+                "name a file".to_owned(),
+            ));
         }
-        let mut file = File::open(path).map_err(failed)?.take(self.left.saturating_add(1));
+        let mut file = File::open(path)
+            .map_err(failed)?
+            .take(self.left.saturating_add(1));
         // The length comes behind the content, so that bytes cannot move from one file to the next unseen.
         let bytes = io::copy(&mut file, &mut self.hasher).map_err(failed)?;
         self.left = self.left.checked_sub(bytes).ok_or(Refused::TooMuch)?;
@@ -75,15 +92,27 @@ fn unreadable(error: &io::Error, path: &Path) -> Refused {
         io::ErrorKind::NotFound => {
             let folder = path.parent().filter(|folder| !folder.is_dir());
             let help = folder.map_or_else(
-                || "create it, or correct the path; relative paths start at the settings file".to_owned(),
-                |folder| format!("there is no folder {}; relative paths start at the settings file", folder.display()),
+                || {
+                    "create it, or correct the path; relative paths start at the settings file"
+                        .to_owned()
+                },
+                |folder| {
+                    format!(
+                        "there is no folder {}; relative paths start at the settings file",
+                        folder.display()
+                    )
+                },
             );
             ("does not exist".to_owned(), help)
         }
-        io::ErrorKind::PermissionDenied => {
-            ("may not be read".to_owned(), "give the user that runs aegis the right to read it".to_owned())
-        }
-        _ => (format!("cannot be read: {error}"), "look at the file system".to_owned()),
+        io::ErrorKind::PermissionDenied => (
+            "may not be read".to_owned(),
+            "give the user that runs aegis the right to read it".to_owned(),
+        ),
+        _ => (
+            format!("cannot be read: {error}"),
+            "look at the file system".to_owned(),
+        ),
     };
     Refused::Unreadable(what, help)
 }
@@ -92,7 +121,10 @@ fn unreadable(error: &io::Error, path: &Path) -> Refused {
 fn referenced(settings: &Settings) -> Vec<(String, PathBuf)> {
     let mut out = Vec::new();
     for (index, certificate) in settings.certificates.iter().enumerate() {
-        out.push((format!("certificates[{index}].cert"), certificate.cert.clone()));
+        out.push((
+            format!("certificates[{index}].cert"),
+            certificate.cert.clone(),
+        ));
         if let Secret::File(path) = &certificate.key {
             out.push((format!("certificates[{index}].key"), path.clone()));
         }
@@ -112,7 +144,11 @@ fn referenced(settings: &Settings) -> Vec<(String, PathBuf)> {
         let key = format!("sites[{index}]");
         seclang(&format!("{key}.waf"), site.waf.as_ref(), &mut out);
         for (at, route) in site.routes.iter().enumerate() {
-            seclang(&format!("{key}.routes[{at}].waf"), route.waf.as_ref(), &mut out);
+            seclang(
+                &format!("{key}.routes[{at}].waf"),
+                route.waf.as_ref(),
+                &mut out,
+            );
         }
     }
     out
@@ -133,7 +169,11 @@ fn variables(settings: &Settings, checker: &mut Checker<'_, '_>) {
             && std::env::var_os(name).is_none_or(|value| value.is_empty())
         {
             let help = "set it where aegis is started, or use `file:PATH`";
-            checker.error(&key, &format!(": the environment variable {name} is not set"), help);
+            checker.error(
+                &key,
+                &format!(": the environment variable {name} is not set"),
+                help,
+            );
         }
     }
 }

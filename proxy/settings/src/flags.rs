@@ -54,7 +54,13 @@ pub fn from_flags(flags: &Flags) -> Result<Validated, Vec<Problem>> {
     }
     node.insert("admin".to_owned(), Value::Object(admin));
     let none = flags.listen.is_empty() && flags.listen_tls.is_empty();
-    let default = |address: &str| if none { vec![address.to_owned()] } else { Vec::new() };
+    let default = |address: &str| {
+        if none {
+            vec![address.to_owned()]
+        } else {
+            Vec::new()
+        }
+    };
     let plain = flags.listen.iter().cloned().chain(default("[::]:8080"));
     let tls = flags.listen_tls.iter().cloned().chain(default("[::]:8443"));
     let listeners: Vec<Value> = plain
@@ -65,7 +71,8 @@ pub fn from_flags(flags: &Flags) -> Result<Validated, Vec<Problem>> {
     if let Some(mode) = &flags.waf {
         site["waf"] = json!({ "mode": mode });
     }
-    let mut settings = json!({ "version": 1, "node": node, "listeners": listeners, "sites": [site] });
+    let mut settings =
+        json!({ "version": 1, "node": node, "listeners": listeners, "sites": [site] });
     if let Some(pool) = pool {
         settings["pools"] = json!({ POOL: pool });
     }
@@ -95,24 +102,41 @@ fn origin(origins: &[String]) -> Result<(String, Option<Value>), Problem> {
             }
             Ok(Origin::Pool(name)) => {
                 let help = format!("write http://{name}:80 for the host {name}");
-                return Err(wrong(format!("--origin: expected a URL, found {}", quoted(origin)), &help));
+                return Err(wrong(
+                    format!("--origin: expected a URL, found {}", quoted(origin)),
+                    &help,
+                ));
             }
             Err(refused) => {
                 let found = refused.found.unwrap_or_else(|| quoted(origin));
-                let help = refused.help.unwrap_or_else(|| "such as http://127.0.0.1:3000".to_owned());
-                return Err(wrong(format!("--origin: expected `http://host:port` or `https://host`, found {found}"), &help));
+                let help = refused
+                    .help
+                    .unwrap_or_else(|| "such as http://127.0.0.1:3000".to_owned());
+                return Err(wrong(
+                    format!(
+                        "--origin: expected `http://host:port` or `https://host`, found {found}"
+                    ),
+                    &help,
+                ));
             }
         }
     }
     match (origins, schemes.as_slice()) {
-        ([], _) | (_, []) => Err(wrong("--origin is missing".to_owned(), "such as --origin http://127.0.0.1:3000")),
+        ([], _) | (_, []) => Err(wrong(
+            "--origin is missing".to_owned(),
+            "such as --origin http://127.0.0.1:3000",
+        )),
         ([one], _) => Ok((one.clone(), None)),
         (_, [first, rest @ ..]) => {
             if rest.iter().any(|tls| tls != first) {
                 let message = "--origin: all must be http://, or all https://".to_owned();
                 return Err(wrong(message, "for a mixture write a settings file"));
             }
-            let pool = if *first { json!({ "servers": servers, "tls": {} }) } else { json!({ "servers": servers }) };
+            let pool = if *first {
+                json!({ "servers": servers, "tls": {} })
+            } else {
+                json!({ "servers": servers })
+            };
             Ok((POOL.to_owned(), Some(pool)))
         }
     }
@@ -120,13 +144,26 @@ fn origin(origins: &[String]) -> Result<(String, Option<Value>), Problem> {
 
 /// A problem as a person sees it who wrote flags.
 fn by_flag(problem: Problem, flags: &Flags) -> Problem {
-    let plain = if flags.listen.is_empty() && flags.listen_tls.is_empty() { 1 } else { flags.listen.len() };
+    let plain = if flags.listen.is_empty() && flags.listen_tls.is_empty() {
+        1
+    } else {
+        flags.listen.len()
+    };
     let mut message = problem.message;
     let mut key = problem.key;
     // Longest first, so that `listeners[10]` is not taken for `listeners[1]`.
-    let listeners = (0..plain + flags.listen_tls.len().max(1)).rev().map(|index| {
-        (format!("listeners[{index}].address"), if index < plain { "--listen" } else { "--listen-tls" })
-    });
+    let listeners = (0..plain + flags.listen_tls.len().max(1))
+        .rev()
+        .map(|index| {
+            (
+                format!("listeners[{index}].address"),
+                if index < plain {
+                    "--listen"
+                } else {
+                    "--listen-tls"
+                },
+            )
+        });
     let others = [
         ("sites[0].origin", "--origin"),
         ("sites[0].waf.mode", "--waf"),
@@ -143,6 +180,17 @@ fn by_flag(problem: Problem, flags: &Flags) -> Problem {
             key = flag.to_owned();
         }
     }
-    let help = problem.help.map(|help| help.replace("here or at `node.state_dir`", "by --admin-socket or --state-dir"));
-    Problem { message, key, help, at: None, ..problem }
+    let help = problem.help.map(|help| {
+        help.replace(
+            "here or at `node.state_dir`",
+            "by --admin-socket or --state-dir",
+        )
+    });
+    Problem {
+        message,
+        key,
+        help,
+        at: None,
+        ..problem
+    }
 }

@@ -33,7 +33,11 @@ pub fn keys() -> Vec<KeyInfo> {
 
 fn section(of: &Section, path: &str, restart: bool, out: &mut Vec<KeyInfo>) {
     for field in &of.fields {
-        let path = if path.is_empty() { field.key.to_owned() } else { format!("{path}.{}", field.key) };
+        let path = if path.is_empty() {
+            field.key.to_owned()
+        } else {
+            format!("{path}.{}", field.key)
+        };
         let restart = field.restart.unwrap_or(restart);
         if let Some((below, path)) = below(&field.shape, &path) {
             section(below, &path, restart, out);

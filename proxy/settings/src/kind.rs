@@ -26,7 +26,14 @@ pub(crate) trait Kind {
     /// What is known about it.
     fn shape(&self) -> Shape;
     /// Names what differs and needs a restart.
-    fn restarts(&self, old: &Self::Out, new: &Self::Out, path: &str, restart: bool, out: &mut Vec<String>) {
+    fn restarts(
+        &self,
+        old: &Self::Out,
+        new: &Self::Out,
+        path: &str,
+        restart: bool,
+        out: &mut Vec<String>,
+    ) {
         if restart && old != new {
             out.push(path.to_owned());
         }
@@ -51,9 +58,17 @@ pub(crate) fn mismatch(node: &Node, expected: &str, context: &mut Context<'_>) {
         Value::Refused => context.mark_bad(),
         Value::Null => {
             let help = "give it a value, or remove the key";
-            context.error(node.place, &format!("expected {expected}, found nothing"), Some(help.to_owned()));
+            context.error(
+                node.place,
+                &format!("expected {expected}, found nothing"),
+                Some(help.to_owned()),
+            );
         }
-        _ => context.error(node.place, &format!("expected {expected}, found {}", node.describe()), None),
+        _ => context.error(
+            node.place,
+            &format!("expected {expected}, found {}", node.describe()),
+            None,
+        ),
     }
 }
 
@@ -100,7 +115,14 @@ impl<K: Kind> Kind for Maybe<K> {
     fn shape(&self) -> Shape {
         self.0.shape()
     }
-    fn restarts(&self, old: &Self::Out, new: &Self::Out, path: &str, restart: bool, out: &mut Vec<String>) {
+    fn restarts(
+        &self,
+        old: &Self::Out,
+        new: &Self::Out,
+        path: &str,
+        restart: bool,
+        out: &mut Vec<String>,
+    ) {
         match (old, new) {
             (Some(old), Some(new)) => self.0.restarts(old, new, path, restart, out),
             (None, None) => {}
@@ -120,7 +142,12 @@ pub(crate) struct List<K> {
 
 /// A list of `min` to `max` elements.
 pub(crate) fn list<K: Kind>(item: K, min: usize, max: usize) -> List<K> {
-    List { item, min, max, shown: &[] }
+    List {
+        item,
+        min,
+        max,
+        shown: &[],
+    }
 }
 
 impl<K> List<K> {
@@ -138,7 +165,11 @@ impl<K: Kind> Kind for List<K> {
             return Vec::new();
         };
         if items.len() < self.min {
-            context.error(node.place, &format!("expected at least {}, found {}", self.min, items.len()), None);
+            context.error(
+                node.place,
+                &format!("expected at least {}, found {}", self.min, items.len()),
+                None,
+            );
         }
         if items.len() > self.max {
             let what = format!("holds {} elements; {} is the most", items.len(), self.max);
@@ -151,7 +182,12 @@ impl<K: Kind> Kind for List<K> {
         Vec::new()
     }
     fn shape(&self) -> Shape {
-        Shape::List { item: Box::new(self.item.shape()), min: self.min, max: self.max, shown: self.shown }
+        Shape::List {
+            item: Box::new(self.item.shape()),
+            min: self.min,
+            max: self.max,
+            shown: self.shown,
+        }
     }
 }
 
@@ -165,7 +201,12 @@ pub(crate) struct Named<T> {
 
 /// Sections under at most `max` names; the example shows one called `shown`.
 pub(crate) fn named<S: Section>(max: usize, shown: &'static str) -> Named<S> {
-    Named { item: Shape::Section(S::shape()), read: S::parse, max, shown }
+    Named {
+        item: Shape::Section(S::shape()),
+        read: S::parse,
+        max,
+        shown,
+    }
 }
 
 impl<T> Named<T> {
@@ -176,7 +217,12 @@ impl<T> Named<T> {
         max: usize,
         shown: &'static str,
     ) -> Self {
-        Self { item, read, max, shown }
+        Self {
+            item,
+            read,
+            max,
+            shown,
+        }
     }
 }
 
@@ -208,7 +254,11 @@ impl<T: Clone + PartialEq> Kind for Named<T> {
         BTreeMap::new()
     }
     fn shape(&self) -> Shape {
-        Shape::Map { item: Box::new(self.item.clone()), max: self.max, shown: self.shown }
+        Shape::Map {
+            item: Box::new(self.item.clone()),
+            max: self.max,
+            shown: self.shown,
+        }
     }
 }
 
@@ -220,5 +270,7 @@ pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= NAME_MAX
         && text != "off"
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }

@@ -26,7 +26,9 @@ pub use crate::overlay::Set;
 use crate::define::{default, required, settings};
 use crate::kind::scalar::whole;
 use crate::kind::{Named, list, named, section};
-use crate::limits::{CERTIFICATES_MAX, LISTENERS_MAX, PLUGINS_MAX, POOLS_MAX, PROFILES_MAX, SITES_MAX};
+use crate::limits::{
+    CERTIFICATES_MAX, LISTENERS_MAX, PLUGINS_MAX, POOLS_MAX, PROFILES_MAX, SITES_MAX,
+};
 use crate::overlay::Layer;
 use crate::shape::Shape;
 use std::collections::BTreeMap;
@@ -66,5 +68,10 @@ settings! {
 }
 
 fn profiles<L: Layer>(shown: &'static str) -> Named<L> {
-    Named::of(Shape::Section(L::shape(false)), |node, _, context| L::parse(node, false, context), PROFILES_MAX, shown)
+    Named::of(
+        Shape::Section(L::shape(false)),
+        |node, _, context| L::parse(node, false, context),
+        PROFILES_MAX,
+        shown,
+    )
 }

@@ -43,9 +43,15 @@ impl Node {
         let value = match text {
             "[]" => Value::List(Vec::new()),
             "{}" => Value::Map(Vec::new()),
-            text => Value::Text { text: text.trim_matches('"').to_owned(), plain: !text.starts_with('"') },
+            text => Value::Text {
+                text: text.trim_matches('"').to_owned(),
+                plain: !text.starts_with('"'),
+            },
         };
-        Self { place: Place::default(), value }
+        Self {
+            place: Place::default(),
+            value,
+        }
     }
 
     /// What it is, for a sentence.
@@ -53,7 +59,9 @@ impl Node {
         match &self.value {
             Value::Null | Value::Refused => "nothing".to_owned(),
             Value::Text { text, plain: true } => crate::problem::quoted(text),
-            Value::Text { text, plain: false } => format!("the text {}", crate::problem::quoted(text)),
+            Value::Text { text, plain: false } => {
+                format!("the text {}", crate::problem::quoted(text))
+            }
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a map of keys".to_owned(),
         }
@@ -73,15 +81,21 @@ impl Node {
         let mut place = self.place;
         for part in path.split('.').filter(|part| !part.is_empty()) {
             let mut pieces = part.split('[');
-            let Some(entry) = pieces.next().and_then(|key| node.get(key)) else { break };
+            let Some(entry) = pieces.next().and_then(|key| node.get(key)) else {
+                break;
+            };
             (node, place) = (&entry.node, entry.place);
             if !matches!(node.value, Value::List(_) | Value::Map(_)) {
                 place = node.place;
             }
             for piece in pieces {
                 let index = piece.trim_end_matches(']').parse::<usize>().ok();
-                let Value::List(items) = &node.value else { return place };
-                let Some(item) = index.and_then(|index| items.get(index)) else { return place };
+                let Value::List(items) = &node.value else {
+                    return place;
+                };
+                let Some(item) = index.and_then(|index| items.get(index)) else {
+                    return place;
+                };
                 (node, place) = (item, item.place);
             }
         }

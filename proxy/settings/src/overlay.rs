@@ -56,9 +56,10 @@ impl<L: Layer> Kind for Laid<L> {
     fn parse(&self, node: &Node, context: &mut Context<'_>) -> L {
         match &node.value {
             Value::Text { text, .. } if text == "off" => L::off(node.place.line),
-            Value::Text { text, .. } if is_name(text) => {
-                L::of_profile(Set { value: text.clone(), line: node.place.line })
-            }
+            Value::Text { text, .. } if is_name(text) => L::of_profile(Set {
+                value: text.clone(),
+                line: node.place.line,
+            }),
             Value::Map(_) => L::parse(node, true, context),
             _ => {
                 mismatch(node, &self.shape().expected(), context);
@@ -75,7 +76,12 @@ impl<L: Layer> Kind for Laid<L> {
 }
 
 /// Reads a key of a layer.
-pub(crate) fn set<K: Kind>(node: &Node, key: &str, kind: &K, context: &mut Context<'_>) -> Option<Set<K::Out>> {
+pub(crate) fn set<K: Kind>(
+    node: &Node,
+    key: &str,
+    kind: &K,
+    context: &mut Context<'_>,
+) -> Option<Set<K::Out>> {
     let entry = node.get(key)?;
     let value = context.under(key, |context| {
         if matches!(entry.node.value, Value::Null) {
@@ -84,7 +90,10 @@ pub(crate) fn set<K: Kind>(node: &Node, key: &str, kind: &K, context: &mut Conte
         }
         kind.parse(&entry.node, context)
     });
-    Some(Set { value, line: entry.place.line })
+    Some(Set {
+        value,
+        line: entry.place.line,
+    })
 }
 
 /// The kind of the key `profile`.

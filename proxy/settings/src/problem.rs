@@ -1,7 +1,6 @@
 //! What is wrong with the settings: where, what was expected, and how to mend it.
 
 use serde::Serialize;
-use std::fmt::Write as _;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -83,17 +82,25 @@ pub fn render(problems: &[Problem], color: bool) -> String {
             Severity::Warning => ("warning", "\x1b[1;33m"),
         };
         let painted = |text: &str, paint: &str| {
-            if color { format!("{paint}{text}\x1b[0m") } else { text.to_owned() }
+            if color {
+                format!("{paint}{text}\x1b[0m")
+            } else {
+                text.to_owned()
+            }
         };
-        let _ = write!(out, "{}: {}", painted(word, paint), problem.message);
+        out.push_str(&format!("{}: {}", painted(word, paint), problem.message));
         if let Some(at) = &problem.at {
             let used = word.len() + 2 + problem.message.chars().count();
             let gap = PLACE_COLUMN.saturating_sub(used).max(2);
-            let _ = write!(out, "{:gap$}{}", "", painted(&at.to_string(), "\x1b[2m"));
+            out.push_str(&format!(
+                "{:gap$}{}",
+                "",
+                painted(&at.to_string(), "\x1b[2m")
+            ));
         }
         out.push('\n');
         for line in problem.help.iter().flat_map(|help| help.lines()) {
-            let _ = writeln!(out, "       {line}");
+            out.push_str(&format!("       {line}\n"));
         }
     }
     if !problems.is_empty() {
@@ -105,10 +112,18 @@ pub fn render(problems: &[Problem], color: bool) -> String {
         let sum = match (errors, warnings) {
             (0, warnings) => counted(warnings, "warning"),
             (errors, 0) => counted(errors, "error"),
-            _ => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
+            _ => format!(
+                "{}, {}",
+                counted(errors, "error"),
+                counted(warnings, "warning")
+            ),
         };
-        let end = if errors > 0 { "; nothing was changed" } else { "" };
-        let _ = writeln!(out, "{sum}{end}");
+        let end = if errors > 0 {
+            "; nothing was changed"
+        } else {
+            ""
+        };
+        out.push_str(&format!("{sum}{end}\n"));
     }
     out
 }
@@ -145,7 +160,12 @@ pub(crate) fn nearest<'a>(
     let slips_max = (written.chars().count() / 3).clamp(1, 4);
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&written.to_lowercase(), name), name))
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&written.to_lowercase(), name),
+                name,
+            )
+        })
         .filter(|(slips, _)| *slips <= slips_max)
         .min_by_key(|(slips, _)| *slips)
         .map(|(_, name)| name)

@@ -38,14 +38,23 @@ pub fn load_moved(path: &Path, moved: &BTreeMap<PathBuf, PathBuf>) -> Loaded {
     let name = path.display().to_string();
     let parent = path.parent().unwrap_or(Path::new(""));
     // The current folder may be gone; then relative paths are left as they are, and fail with their name.
-    let base = std::path::absolute(Path::new(".").join(parent)).unwrap_or_else(|_| parent.to_owned());
+    let base =
+        std::path::absolute(Path::new(".").join(parent)).unwrap_or_else(|_| parent.to_owned());
     let from = moved.get(path).map_or(path, PathBuf::as_path);
     match read_text(from) {
         Ok(text) => parse_moved(&text, &name, &base, moved),
         Err(problem) => {
             let mut context = Context::new(&name, &base, moved);
-            context.error_at(problem.place, "", format!("{name} {}", problem.what), Some(problem.help));
-            Loaded { result: Err(()), problems: context.finish() }
+            context.error_at(
+                problem.place,
+                "",
+                format!("{name} {}", problem.what),
+                Some(problem.help),
+            );
+            Loaded {
+                result: Err(()),
+                problems: context.finish(),
+            }
         }
     }
 }
@@ -60,13 +69,25 @@ pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Loaded {
 fn parse_moved(text: &str, name: &str, base: &Path, moved: &BTreeMap<PathBuf, PathBuf>) -> Loaded {
     let mut context = Context::new(name, base, moved);
     let result = check(text, &mut context).ok_or(());
-    let result = if context.has_errors() { Err(()) } else { result };
-    Loaded { result, problems: context.finish() }
+    let result = if context.has_errors() {
+        Err(())
+    } else {
+        result
+    };
+    Loaded {
+        result,
+        problems: context.finish(),
+    }
 }
 
 fn check(text: &str, context: &mut Context<'_>) -> Option<Validated> {
     if let Err(problem) = is_text(text.as_bytes()) {
-        context.error_at(problem.place, "", format!("the file {}", problem.what), Some(problem.help));
+        context.error_at(
+            problem.place,
+            "",
+            format!("the file {}", problem.what),
+            Some(problem.help),
+        );
         return None;
     }
     let root = yaml::read(text, context)?;
@@ -78,8 +99,16 @@ fn check(text: &str, context: &mut Context<'_>) -> Option<Validated> {
         return None;
     }
     let Value::Map(_) = root.value else {
-        let message = format!("expected keys such as `version:`, found {}", root.describe());
-        context.error_at(root.place, "", message, Some("write `key: value`, one a line".to_owned()));
+        let message = format!(
+            "expected keys such as `version:`, found {}",
+            root.describe()
+        );
+        context.error_at(
+            root.place,
+            "",
+            message,
+            Some("write `key: value`, one a line".to_owned()),
+        );
         return None;
     };
     Some(validate(&root, text, context))
@@ -93,13 +122,22 @@ fn validate(root: &Node, text: &str, context: &mut Context<'_>) -> Validated {
     let mut checker = Checker { root, context };
     checks::run(&settings, &sites, &mut checker);
     let (files, id) = files::read(&settings, text, &mut checker);
-    Validated { settings, sites, pools, id, files }
+    Validated {
+        settings,
+        sites,
+        pools,
+        id,
+        files,
+    }
 }
 
 /// Works out what depends on the machine or on another key.
 fn fill(settings: &mut Settings, root: &Node) {
     let node = &mut settings.node;
-    let written = |key: &str| root.get("node").is_some_and(|entry| entry.node.get(key).is_some());
+    let written = |key: &str| {
+        root.get("node")
+            .is_some_and(|entry| entry.node.get(key).is_some())
+    };
     if node.state_dir.as_os_str().is_empty() && !written("state_dir") {
         node.state_dir = default_state_dir();
     }
@@ -110,7 +148,11 @@ fn fill(settings: &mut Settings, root: &Node) {
 
 /// `/var/lib/aegis` for root, else a folder in the user's home.
 fn default_state_dir() -> PathBuf {
-    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     if !rustix::process::geteuid().is_root() {
         if let Some(state) = folder("XDG_STATE_HOME") {
             return state.join("aegis");
@@ -131,29 +173,53 @@ struct NoText {
 
 impl NoText {
     fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { what: what.into(), help: help.into(), place: Place::default() }
+        Self {
+            what: what.into(),
+            help: help.into(),
+            place: Place::default(),
+        }
     }
 }
 
 fn read_text(path: &Path) -> Result<String, NoText> {
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => NoText::new("does not exist", "name another one with -c, or start without a file: aegis run --origin URL"),
-        io::ErrorKind::PermissionDenied => NoText::new("may not be read", "give the user that runs aegis the right to read it"),
-        _ => NoText::new(format!("cannot be read: {error}"), "look at the file system"),
+        io::ErrorKind::NotFound => NoText::new(
+            "does not exist",
+            "name another one with -c, or start without a file: aegis run --origin URL",
+        ),
+        io::ErrorKind::PermissionDenied => NoText::new(
+            "may not be read",
+            "give the user that runs aegis the right to read it",
+        ),
+        _ => NoText::new(
+            format!("cannot be read: {error}"),
+            "look at the file system",
+        ),
     };
     let metadata = fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(NoText::new("is a directory", "name the file in it"));
     }
     if !metadata.is_file() {
-        return Err(NoText::new("is not a regular file", "settings are read again and again; write them to a file"));
+        return Err(NoText::new(
+            "is not a regular file",
+            "settings are read again and again; write them to a file",
+        ));
     }
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(failed)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         let size = fs::metadata(path).map_or(FILE_BYTES_MAX + 1, |metadata| metadata.len());
-        let what = format!("has {size} bytes; {} ({FILE_BYTES_MAX} bytes) is the most", show_size(FILE_BYTES_MAX));
-        return Err(NoText::new(what, "share values by profiles, or split the sites over several nodes"));
+        let what = format!(
+            "has {size} bytes; {} ({FILE_BYTES_MAX} bytes) is the most",
+            show_size(FILE_BYTES_MAX)
+        );
+        return Err(NoText::new(
+            what,
+            "share values by profiles, or split the sites over several nodes",
+        ));
     }
     is_text(&bytes)?;
     String::from_utf8(bytes).map_err(|_| NoText::new("is not UTF-8 text", "save it as UTF-8"))
@@ -162,18 +228,32 @@ fn read_text(path: &Path) -> Result<String, NoText> {
 /// Refuses what no editor wrote: bytes that are not UTF-8, and control characters.
 fn is_text(bytes: &[u8]) -> Result<(), NoText> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        let what = format!("has {} bytes; {} ({FILE_BYTES_MAX} bytes) is the most", bytes.len(), show_size(FILE_BYTES_MAX));
-        return Err(NoText::new(what, "share values by profiles, or split the sites over several nodes"));
+        let what = format!(
+            "has {} bytes; {} ({FILE_BYTES_MAX} bytes) is the most",
+            bytes.len(),
+            show_size(FILE_BYTES_MAX)
+        );
+        return Err(NoText::new(
+            what,
+            "share values by profiles, or split the sites over several nodes",
+        ));
     }
     let (text, broken) = match std::str::from_utf8(bytes) {
         Ok(text) => (text, None),
         Err(error) => {
             let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            (std::str::from_utf8(good).unwrap_or_default(), Some(error.valid_up_to()))
+            (
+                std::str::from_utf8(good).unwrap_or_default(),
+                Some(error.valid_up_to()),
+            )
         }
     };
-    let control = text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{85}'));
-    let Some(at) = control.map(|(at, _)| at).or(broken) else { return Ok(()) };
+    let control = text
+        .char_indices()
+        .find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{85}'));
+    let Some(at) = control.map(|(at, _)| at).or(broken) else {
+        return Ok(());
+    };
     let before = text.get(..at).unwrap_or_default();
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let place = Place {
@@ -182,5 +262,9 @@ fn is_text(bytes: &[u8]) -> Result<(), NoText> {
     };
     let byte = bytes.get(at).copied().unwrap_or_default();
     let what = format!("is not text: byte {at} is {byte:#04x}");
-    Err(NoText { what, help: "settings are YAML in UTF-8; is this another file?".to_owned(), place })
+    Err(NoText {
+        what,
+        help: "settings are YAML in UTF-8; is this another file?".to_owned(),
+        place,
+    })
 }

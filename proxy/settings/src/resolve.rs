@@ -6,7 +6,9 @@
 
 use crate::context::Context;
 use crate::kind::Section;
-use crate::model::{Cache, CacheLayer, Origin, OriginTls, Pool, Settings, SiteRoute, Waf, WafLayer};
+use crate::model::{
+    Cache, CacheLayer, Origin, OriginTls, Pool, Settings, SiteRoute, Waf, WafLayer,
+};
 use crate::overlay::{Layer, Sources};
 use crate::resolved::{Action, Route, Site};
 use std::collections::BTreeMap;
@@ -22,14 +24,32 @@ struct Base {
 }
 
 /// Resolves every site.
-pub(crate) fn sites(settings: &Settings, context: &Context<'_>, line_of: &dyn Fn(&str) -> u32) -> Vec<Arc<Site>> {
+pub(crate) fn sites(
+    settings: &Settings,
+    context: &Context<'_>,
+    line_of: &dyn Fn(&str) -> u32,
+) -> Vec<Arc<Site>> {
     let mut sources = Sources::new();
     let waf = WafLayer::defaults(&mut sources);
     let cache = CacheLayer::defaults(&mut sources);
     sources.insert("plugins".to_owned(), "default".to_owned());
-    let defaults = Base { waf, cache, plugins: Vec::new(), sources };
-    let resolver = Resolver { settings, context, line_of };
-    settings.sites.iter().enumerate().map(|(index, site)| Arc::new(resolver.site(index, site, &defaults))).collect()
+    let defaults = Base {
+        waf,
+        cache,
+        plugins: Vec::new(),
+        sources,
+    };
+    let resolver = Resolver {
+        settings,
+        context,
+        line_of,
+    };
+    settings
+        .sites
+        .iter()
+        .enumerate()
+        .map(|(index, site)| Arc::new(resolver.site(index, site, &defaults)))
+        .collect()
 }
 
 struct Resolver<'a, 'c> {
@@ -42,35 +62,85 @@ impl Resolver<'_, '_> {
     fn site(&self, index: usize, site: &crate::model::Site, defaults: &Base) -> Site {
         let key = format!("sites[{index}]");
         let mut base = defaults.clone();
-        self.lay(&mut base, &key, site.waf.as_ref(), site.cache.as_ref(), site.plugins.as_ref());
-        let inherited = site.origin.as_ref().map(|origin| (proxy(origin), self.source(&format!("{key}.origin"))));
+        self.lay(
+            &mut base,
+            &key,
+            site.waf.as_ref(),
+            site.cache.as_ref(),
+            site.plugins.as_ref(),
+        );
+        let inherited = site
+            .origin
+            .as_ref()
+            .map(|origin| (proxy(origin), self.source(&format!("{key}.origin"))));
         let mut routes = Vec::with_capacity(site.routes.len() + 1);
         for (at, written) in site.routes.iter().enumerate() {
             let key = format!("{key}.routes[{at}]");
-            let Some((action, source)) = self.action(written, &key).or_else(|| inherited.clone()) else { continue };
+            let Some((action, source)) = self.action(written, &key).or_else(|| inherited.clone())
+            else {
+                continue;
+            };
             let mut base = base.clone();
-            self.lay(&mut base, &key, written.waf.as_ref(), written.cache.as_ref(), written.plugins.as_ref());
+            self.lay(
+                &mut base,
+                &key,
+                written.waf.as_ref(),
+                written.cache.as_ref(),
+                written.plugins.as_ref(),
+            );
             base.sources.insert("action".to_owned(), source);
             let catches_all = written.matches.path == "/*" && written.matches.methods.is_empty();
-            routes.push(Arc::new(base.route(key, written.matches.path.clone(), written.matches.methods.clone(), action)));
+            routes.push(Arc::new(base.route(
+                key,
+                written.matches.path.clone(),
+                written.matches.methods.clone(),
+                action,
+            )));
             if catches_all && inherited.is_none() {
                 break;
             }
         }
         if let Some((action, source)) = inherited {
             base.sources.insert("action".to_owned(), source);
-            routes.push(Arc::new(base.route(key, "/*".to_owned(), Vec::new(), action)));
+            routes.push(Arc::new(base.route(
+                key,
+                "/*".to_owned(),
+                Vec::new(),
+                action,
+            )));
         }
-        Site { index, name: site.hosts.first().cloned().unwrap_or_default(), hosts: site.hosts.clone(), routes }
+        Site {
+            index,
+            name: site.hosts.first().cloned().unwrap_or_default(),
+            hosts: site.hosts.clone(),
+            routes,
+        }
     }
 
     /// What a route itself says it does.
     fn action(&self, route: &SiteRoute, key: &str) -> Option<(Action, String)> {
         let (action, name) = if let Some(redirect) = &route.redirect {
-            (Action::Redirect { status: redirect.status, to: redirect.to.clone() }, "redirect")
+            (
+                Action::Redirect {
+                    status: redirect.status,
+                    to: redirect.to.clone(),
+                },
+                "redirect",
+            )
         } else if let Some(respond) = &route.respond {
-            let (status, content_type, body) = (respond.status, respond.content_type.clone(), respond.body.clone());
-            (Action::Respond { status, content_type, body }, "respond")
+            let (status, content_type, body) = (
+                respond.status,
+                respond.content_type.clone(),
+                respond.body.clone(),
+            );
+            (
+                Action::Respond {
+                    status,
+                    content_type,
+                    body,
+                },
+                "respond",
+            )
         } else {
             (proxy(route.origin.as_ref()?), "origin")
         };
@@ -89,11 +159,24 @@ impl Resolver<'_, '_> {
         cache: Option<&CacheLayer>,
         plugins: Option<&Vec<String>>,
     ) {
-        self.layer(waf, &self.settings.profiles.waf, key, &mut base.waf, &mut base.sources);
-        self.layer(cache, &self.settings.profiles.cache, key, &mut base.cache, &mut base.sources);
+        self.layer(
+            waf,
+            &self.settings.profiles.waf,
+            key,
+            &mut base.waf,
+            &mut base.sources,
+        );
+        self.layer(
+            cache,
+            &self.settings.profiles.cache,
+            key,
+            &mut base.cache,
+            &mut base.sources,
+        );
         if let Some(plugins) = plugins {
             base.plugins.clone_from(plugins);
-            base.sources.insert("plugins".to_owned(), self.source(&format!("{key}.plugins")));
+            base.sources
+                .insert("plugins".to_owned(), self.source(&format!("{key}.plugins")));
         }
     }
 
@@ -111,7 +194,11 @@ impl Resolver<'_, '_> {
         if let Some(name) = layer.profile()
             && let Some(profile) = profiles.get(&name.value)
         {
-            profile.apply(over, &from(format!("profiles.{}.{}", L::NAME, name.value)), sources);
+            profile.apply(
+                over,
+                &from(format!("profiles.{}.{}", L::NAME, name.value)),
+                sources,
+            );
         }
         layer.apply(over, &from(format!("{key}.{}", L::NAME)), sources);
     }
@@ -119,8 +206,22 @@ impl Resolver<'_, '_> {
 
 impl Base {
     fn route(&self, key: String, path: String, methods: Vec<String>, action: Action) -> Route {
-        let Self { waf, cache, plugins, sources } = self.clone();
-        Route { key, path, methods, action, waf, cache, plugins, sources }
+        let Self {
+            waf,
+            cache,
+            plugins,
+            sources,
+        } = self.clone();
+        Route {
+            key,
+            path,
+            methods,
+            action,
+            waf,
+            cache,
+            plugins,
+            sources,
+        }
     }
 }
 
@@ -131,8 +232,11 @@ fn proxy(origin: &Origin) -> Action {
 
 /// Every pool: the named ones, and one for each origin that is a URL.
 pub(crate) fn pools(settings: &Settings) -> BTreeMap<String, Arc<Pool>> {
-    let mut pools: BTreeMap<_, _> =
-        settings.pools.iter().map(|(name, pool)| (name.clone(), Arc::new(pool.clone()))).collect();
+    let mut pools: BTreeMap<_, _> = settings
+        .pools
+        .iter()
+        .map(|(name, pool)| (name.clone(), Arc::new(pool.clone())))
+        .collect();
     for origin in origins(settings) {
         if let Origin::Url { url, server, tls } = origin
             && !pools.contains_key(url)
@@ -149,6 +253,8 @@ pub(crate) fn pools(settings: &Settings) -> BTreeMap<String, Arc<Pool>> {
 /// Every origin of sites and routes.
 fn origins(settings: &Settings) -> impl Iterator<Item = &Origin> {
     settings.sites.iter().flat_map(|site| {
-        site.origin.iter().chain(site.routes.iter().filter_map(|route| route.origin.as_ref()))
+        site.origin
+            .iter()
+            .chain(site.routes.iter().filter_map(|route| route.origin.as_ref()))
     })
 }

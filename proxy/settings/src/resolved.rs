@@ -52,7 +52,8 @@ pub struct Route {
     pub cache: Cache,
     /// Plugins in order.
     pub plugins: Vec<String>,
-    /// Where each value came from: `waf.mode` → `profiles.waf.strict (aegis.yaml:14)`, or `default`.
+    /// Where each value came from: `waf.mode` → `profiles.waf.strict (aegis.yaml:14)`, or `default`. Keys are those of
+    /// `waf` and `cache`, `plugins`, and `action` for the origin, redirect or answer.
     pub sources: BTreeMap<String, String>,
 }
 

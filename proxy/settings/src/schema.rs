@@ -11,7 +11,10 @@ pub fn schema() -> Value {
     let mut defs = Map::new();
     let mut root = section(&Settings::shape(), &mut defs);
     if let Value::Object(root) = &mut root {
-        root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+        root.insert(
+            "$schema".to_owned(),
+            json!("https://json-schema.org/draft/2020-12/schema"),
+        );
         root.insert("title".to_owned(), json!("Aegis settings"));
         root.insert("$defs".to_owned(), Value::Object(defs));
     }
@@ -112,18 +115,27 @@ fn scalar(of: &Scalar) -> Value {
         }
         Scalar::Among(numbers) => json!({ "type": "integer", "enum": numbers }),
         Scalar::Choice(names) => {
-            let names: Vec<Value> =
-                names.iter().map(|(name, doc)| json!({ "const": name, "description": doc })).collect();
+            let names: Vec<Value> = names
+                .iter()
+                .map(|(name, doc)| json!({ "const": name, "description": doc }))
+                .collect();
             json!({ "type": "string", "oneOf": names })
         }
-        Scalar::Text { pattern: "", max, .. } => json!({ "type": "string", "maxLength": max }),
-        Scalar::Text { pattern, max, .. } => json!({ "type": "string", "pattern": pattern, "maxLength": max }),
+        Scalar::Text {
+            pattern: "", max, ..
+        } => json!({ "type": "string", "maxLength": max }),
+        Scalar::Text { pattern, max, .. } => {
+            json!({ "type": "string", "pattern": pattern, "maxLength": max })
+        }
     }
 }
 
 /// A default as JSON.
 fn default(text: &str, shape: &Shape) -> Value {
-    let number = matches!(shape, Shape::Scalar(Scalar::Whole { .. } | Scalar::Among(_)));
+    let number = matches!(
+        shape,
+        Shape::Scalar(Scalar::Whole { .. } | Scalar::Among(_))
+    );
     match text {
         "[]" => json!([]),
         "{}" => json!({}),
@@ -148,7 +160,12 @@ fn sorted(value: Value) -> Value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.into_iter().collect();
             entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-            Value::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect())
+            Value::Object(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| (key, sorted(value)))
+                    .collect(),
+            )
         }
         Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
         other => other,

@@ -17,7 +17,11 @@ pub(crate) enum Shape {
         shown: &'static [&'static [&'static str]],
     },
     /// Names the operator chooses, each with the same shape below.
-    Map { item: Box<Shape>, max: usize, shown: &'static str },
+    Map {
+        item: Box<Shape>,
+        max: usize,
+        shown: &'static str,
+    },
     /// A fixed set of keys.
     Section(Section),
     /// A fixed set of keys, or the name of a profile, or `off`.
@@ -56,7 +60,10 @@ pub(crate) enum Presence {
     /// This YAML text stands for it.
     Default(&'static str),
     /// Worked out; `how` says from what.
-    Computed { shown: &'static str, how: &'static str },
+    Computed {
+        shown: &'static str,
+        how: &'static str,
+    },
     /// Nothing; the example shows these values, one for each element of the list around it, behind a `#` when they
     /// start with one.
     Optional(&'static [&'static str]),
@@ -68,14 +75,27 @@ pub(crate) enum Presence {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scalar {
     Flag,
-    Whole { min: u64, max: u64 },
-    Size { min: u64, max: u64 },
-    Time { min: Duration, max: Duration },
+    Whole {
+        min: u64,
+        max: u64,
+    },
+    Size {
+        min: u64,
+        max: u64,
+    },
+    Time {
+        min: Duration,
+        max: Duration,
+    },
     /// One of these numbers.
     Among(&'static [u64]),
     Choice(&'static [(&'static str, &'static str)]),
     /// What it is in a few words, a pattern it always matches (empty = any text) and its longest form in bytes.
-    Text { what: &'static str, pattern: &'static str, max: usize },
+    Text {
+        what: &'static str,
+        pattern: &'static str,
+        max: usize,
+    },
 }
 
 impl Scalar {
@@ -85,10 +105,18 @@ impl Scalar {
             Self::Flag => "true or false".to_owned(),
             Self::Whole { min, max } if min == max => min.to_string(),
             Self::Whole { min, max } => format!("a whole number from {min} to {max}"),
-            Self::Size { min, max } => format!("a size from {} to {}", show_size(min), show_size(max)),
-            Self::Time { min, max } => format!("a time from {} to {}", show_duration(min), show_duration(max)),
+            Self::Size { min, max } => {
+                format!("a size from {} to {}", show_size(min), show_size(max))
+            }
+            Self::Time { min, max } => format!(
+                "a time from {} to {}",
+                show_duration(min),
+                show_duration(max)
+            ),
             Self::Among(numbers) => either(numbers.iter().map(u64::to_string).collect()),
-            Self::Choice(names) => either(names.iter().map(|(name, _)| format!("`{name}`")).collect()),
+            Self::Choice(names) => {
+                either(names.iter().map(|(name, _)| format!("`{name}`")).collect())
+            }
             Self::Text { what, .. } => what.to_owned(),
         }
     }
@@ -100,7 +128,11 @@ impl Shape {
         match self {
             Self::Scalar(scalar) => scalar.expected(),
             Self::List { item, min, max, .. } => {
-                let count = if *min > 0 { format!("{min} to {max}") } else { format!("at most {max}") };
+                let count = if *min > 0 {
+                    format!("{min} to {max}")
+                } else {
+                    format!("at most {max}")
+                };
                 match &**item {
                     Self::Scalar(item) => format!("a list, {count}: {}", item.expected()),
                     _ => format!("a list, {count}"),

@@ -6,8 +6,8 @@
 use crate::context::Context;
 use crate::limits::DEPTH_MAX;
 use crate::node::{Entry, Node, Place, Value};
-use std::collections::{HashMap, hash_map};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
+use std::collections::{HashMap, hash_map};
 
 /// A list or map that is still open.
 struct Open {
@@ -36,7 +36,12 @@ struct Key {
 
 /// Reads one document; `None` when it could not be read to its end. Problems go to the context.
 pub(crate) fn read(text: &str, context: &mut Context<'_>) -> Option<Node> {
-    let mut reader = Reader { context, open: Vec::new(), root: None, documents: 0 };
+    let mut reader = Reader {
+        context,
+        open: Vec::new(),
+        root: None,
+        documents: 0,
+    };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         match event {
@@ -47,7 +52,10 @@ pub(crate) fn read(text: &str, context: &mut Context<'_>) -> Option<Node> {
             }
         }
     }
-    Some(reader.root.unwrap_or(Node { place: Place { line: 1, column: 1 }, value: Value::Null }))
+    Some(reader.root.unwrap_or(Node {
+        place: Place { line: 1, column: 1 },
+        value: Value::Null,
+    }))
 }
 
 struct Reader<'a, 'c> {
@@ -68,7 +76,11 @@ impl Reader<'_, '_> {
                 self.documents += 1;
                 if self.documents > 1 {
                     let message = "a second document starts here (`---`)";
-                    self.refuse(place, message, "a settings file is one document; remove the line `---`");
+                    self.refuse(
+                        place,
+                        message,
+                        "a settings file is one document; remove the line `---`",
+                    );
                     return Err(Stop);
                 }
             }
@@ -78,7 +90,14 @@ impl Reader<'_, '_> {
             }
             Event::MappingStart(anchor, tag) => {
                 self.marks(place, anchor, tag.is_some());
-                self.push(place, Content::Map { entries: Vec::new(), seen: HashMap::new(), key: None })?;
+                self.push(
+                    place,
+                    Content::Map {
+                        entries: Vec::new(),
+                        seen: HashMap::new(),
+                        key: None,
+                    },
+                )?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
@@ -86,7 +105,10 @@ impl Reader<'_, '_> {
                         Content::List(items) => Value::List(items),
                         Content::Map { entries, .. } => Value::Map(entries),
                     };
-                    self.add(Node { place: open.place, value });
+                    self.add(Node {
+                        place: open.place,
+                        value,
+                    });
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -95,13 +117,23 @@ impl Reader<'_, '_> {
                 let value = if plain && matches!(&*text, "" | "~" | "null") {
                     Value::Null
                 } else {
-                    Value::Text { text: text.into_owned(), plain }
+                    Value::Text {
+                        text: text.into_owned(),
+                        plain,
+                    }
                 };
                 self.add(Node { place, value });
             }
             Event::Alias(_) => {
-                self.refuse(place, "an alias (`*name`) is not allowed", "write the value out, or share it by a profile");
-                self.add(Node { place, value: Value::Refused });
+                self.refuse(
+                    place,
+                    "an alias (`*name`) is not allowed",
+                    "write the value out, or share it by a profile",
+                );
+                self.add(Node {
+                    place,
+                    value: Value::Refused,
+                });
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
         }
@@ -110,17 +142,29 @@ impl Reader<'_, '_> {
 
     fn marks(&mut self, place: Place, anchor: usize, tag: bool) {
         if anchor != 0 {
-            self.refuse(place, "an anchor (`&name`) is not allowed", "remove it; to share values use a profile");
+            self.refuse(
+                place,
+                "an anchor (`&name`) is not allowed",
+                "remove it; to share values use a profile",
+            );
         }
         if tag {
-            self.refuse(place, "a tag (`!name`) is not allowed", "remove it; the key alone decides the type");
+            self.refuse(
+                place,
+                "a tag (`!name`) is not allowed",
+                "remove it; the key alone decides the type",
+            );
         }
     }
 
     fn push(&mut self, place: Place, content: Content) -> Result<(), Stop> {
         if self.open.len() >= DEPTH_MAX {
             let message = format!("lists and maps are nested deeper than {DEPTH_MAX}");
-            self.refuse(place, &message, "no setting is that deep; look for a bracket too many");
+            self.refuse(
+                place,
+                &message,
+                "no setting is that deep; look for a bracket too many",
+            );
             return Err(Stop);
         }
         self.open.push(Open { place, content });
@@ -140,14 +184,22 @@ impl Reader<'_, '_> {
             Content::Map { entries, key, .. } => {
                 if let Some(key) = key.take() {
                     if !key.refused {
-                        entries.push(Entry { key: key.text, place: key.place, node });
+                        entries.push(Entry {
+                            key: key.text,
+                            place: key.place,
+                            node,
+                        });
                     }
                     return;
                 }
             }
         }
         let read = self.key(node);
-        if let Some(Open { content: Content::Map { key, .. }, .. }) = self.open.last_mut() {
+        if let Some(Open {
+            content: Content::Map { key, .. },
+            ..
+        }) = self.open.last_mut()
+        {
             *key = Some(read);
         }
     }
@@ -156,10 +208,17 @@ impl Reader<'_, '_> {
         let place = node.place;
         let Value::Text { text, .. } = node.value else {
             self.refuse(place, "a key must be text", "write `key: value`");
-            return Key { text: String::new(), place, refused: true };
+            return Key {
+                text: String::new(),
+                place,
+                refused: true,
+            };
         };
         let first = match self.open.last_mut() {
-            Some(Open { content: Content::Map { seen, .. }, .. }) => match seen.entry(text.clone()) {
+            Some(Open {
+                content: Content::Map { seen, .. },
+                ..
+            }) => match seen.entry(text.clone()) {
                 hash_map::Entry::Occupied(first) => Some(*first.get()),
                 hash_map::Entry::Vacant(vacant) => {
                     vacant.insert(place.line);
@@ -171,9 +230,18 @@ impl Reader<'_, '_> {
         if let Some(line) = first {
             let path = self.path(&text);
             let message = format!("{path} stands here a second time");
-            self.context.error_at(place, &path, message, Some(format!("the first is in line {line}; remove one")));
+            self.context.error_at(
+                place,
+                &path,
+                message,
+                Some(format!("the first is in line {line}; remove one")),
+            );
         }
-        Key { text, place, refused: first.is_some() }
+        Key {
+            text,
+            place,
+            refused: first.is_some(),
+        }
     }
 
     /// The path of a key in what is open.
@@ -191,11 +259,16 @@ impl Reader<'_, '_> {
                 Content::Map { key: None, .. } => {}
             }
         }
-        if path.is_empty() { last.to_owned() } else { format!("{path}.{last}") }
+        if path.is_empty() {
+            last.to_owned()
+        } else {
+            format!("{path}.{last}")
+        }
     }
 
     fn refuse(&mut self, place: Place, message: &str, help: &str) {
-        self.context.error_at(place, "", message.to_owned(), Some(help.to_owned()));
+        self.context
+            .error_at(place, "", message.to_owned(), Some(help.to_owned()));
     }
 
     fn syntax(&mut self, error: &ScanError, text: &str) {
@@ -204,11 +277,21 @@ impl Reader<'_, '_> {
         // The parser may stand behind the last line; a person cannot.
         let at_end = place.line >= lines;
         if place.line > lines {
-            place = Place { line: lines.max(1), column: 1 };
+            place = Place {
+                line: lines.max(1),
+                column: 1,
+            };
         }
         // A tab is noticed at the end of the line before it.
-        let tab = text.lines().zip(1_u32..).skip(place.line.saturating_sub(1) as usize).take(2);
-        let tab = tab.filter(|(line, _)| line.trim_start_matches(' ').starts_with('\t')).map(|(_, line)| line).next();
+        let tab = text
+            .lines()
+            .zip(1_u32..)
+            .skip(place.line.saturating_sub(1) as usize)
+            .take(2);
+        let tab = tab
+            .filter(|(line, _)| line.trim_start_matches(' ').starts_with('\t'))
+            .map(|(_, line)| line)
+            .next();
         let help = if let Some(line) = tab {
             place = Place { line, column: 1 };
             "indent with spaces; YAML does not allow tabs there"
@@ -223,5 +306,8 @@ impl Reader<'_, '_> {
 
 fn place(marker: Marker) -> Place {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-    Place { line: number(marker.line()).max(1), column: number(marker.col()).saturating_add(1) }
+    Place {
+        line: number(marker.line()).max(1),
+        column: number(marker.col()).saturating_add(1),
+    }
 }

@@ -25,12 +25,19 @@ pub(super) fn check(settings: &Settings, sites: &[Arc<Site>], checker: &mut Chec
             if route.waf.mode == WafMode::Off {
                 continue;
             }
-            if compiled.len() >= WAF_COMPILED_MAX && !compiled.contains(route.waf.seclang.as_slice()) {
+            if compiled.len() >= WAF_COMPILED_MAX
+                && !compiled.contains(route.waf.seclang.as_slice())
+            {
                 let key = format!("{}.waf", route.key);
                 if !full && !checker.is_bad(&key) {
                     full = true;
-                    let what = format!(": this is the {}th list of `seclang` files", WAF_COMPILED_MAX + 1);
-                    let help = format!("each list is a rule set in memory, at most {WAF_COMPILED_MAX}; share lists between sites");
+                    let what = format!(
+                        ": this is the {}th list of `seclang` files",
+                        WAF_COMPILED_MAX + 1
+                    );
+                    let help = format!(
+                        "each list is a rule set in memory, at most {WAF_COMPILED_MAX}; share lists between sites"
+                    );
                     checker.error(&key, &what, help);
                 }
                 continue;
@@ -40,15 +47,34 @@ pub(super) fn check(settings: &Settings, sites: &[Arc<Site>], checker: &mut Chec
     }
     for (index, written) in settings.sites.iter().enumerate() {
         let key = format!("sites[{index}]");
-        still_off(settings, &key, written.waf.as_ref(), written.cache.as_ref(), sites.get(index), checker);
+        still_off(
+            settings,
+            &key,
+            written.waf.as_ref(),
+            written.cache.as_ref(),
+            sites.get(index),
+            checker,
+        );
         for (at, route) in written.routes.iter().enumerate() {
             let key = format!("{key}.routes[{at}]");
-            still_off(settings, &key, route.waf.as_ref(), route.cache.as_ref(), sites.get(index), checker);
+            still_off(
+                settings,
+                &key,
+                route.waf.as_ref(),
+                route.cache.as_ref(),
+                sites.get(index),
+                checker,
+            );
         }
     }
 }
 
-fn sizes(settings: &Settings, route: &Route, said: &mut HashSet<String>, checker: &mut Checker<'_, '_>) {
+fn sizes(
+    settings: &Settings,
+    route: &Route,
+    said: &mut HashSet<String>,
+    checker: &mut Checker<'_, '_>,
+) {
     let (waf, node) = (&route.waf, &settings.node);
     let on = waf.mode != WafMode::Off;
     let waf_key = |name: &str| format!("{}.waf.{name}", route.key);
@@ -57,22 +83,39 @@ fn sizes(settings: &Settings, route: &Route, said: &mut HashSet<String>, checker
         let help = source(route, &["waf.text_max", "waf.held_max"]);
         if said.insert(help.clone()) {
             let (part, whole) = (show_size(waf.text_max), show_size(waf.held_max));
-            checker.error(&text, &format!(" {part} is more than held_max {whole}"), help);
+            checker.error(
+                &text,
+                &format!(" {part} is more than held_max {whole}"),
+                help,
+            );
         }
     }
-    if on && waf.held_max > node.bodies_held_max && !checker.is_bad(&held) && !checker.is_bad("node.bodies_held_max") {
+    if on
+        && waf.held_max > node.bodies_held_max
+        && !checker.is_bad(&held)
+        && !checker.is_bad("node.bodies_held_max")
+    {
         let help = source(route, &["waf.held_max"]);
         if said.insert(help.clone()) {
             let (one, all) = (show_size(waf.held_max), show_size(node.bodies_held_max));
-            checker.error(&held, &format!(" {one} is more than node.bodies_held_max {all}, which all share"), help);
+            checker.error(
+                &held,
+                &format!(" {one} is more than node.bodies_held_max {all}, which all share"),
+                help,
+            );
         }
     }
     let (cache, object) = (&route.cache, format!("{}.cache.object_max", route.key));
-    if cache.enabled && cache.object_max > node.cache.memory && !checker.is_bad("node.cache.memory") {
+    if cache.enabled && cache.object_max > node.cache.memory && !checker.is_bad("node.cache.memory")
+    {
         let help = source(route, &["cache.object_max"]);
         if said.insert(help.clone()) {
             let (one, all) = (show_size(cache.object_max), show_size(node.cache.memory));
-            checker.warn(&object, &format!(" {one} is more than node.cache.memory {all}, which all share"), help);
+            checker.warn(
+                &object,
+                &format!(" {one} is more than node.cache.memory {all}, which all share"),
+                help,
+            );
         }
     }
 }
@@ -81,7 +124,12 @@ fn sizes(settings: &Settings, route: &Route, said: &mut HashSet<String>, checker
 fn source(route: &Route, keys: &[&str]) -> String {
     let lines: Vec<String> = keys
         .iter()
-        .filter_map(|key| route.sources.get(*key).map(|source| format!("{key} comes from: {source}")))
+        .filter_map(|key| {
+            route
+                .sources
+                .get(*key)
+                .map(|source| format!("{key} comes from: {source}"))
+        })
         .collect();
     lines.join("\n")
 }
@@ -95,14 +143,20 @@ fn still_off(
     site: Option<&Arc<Site>>,
     checker: &mut Checker<'_, '_>,
 ) {
-    let Some(route) = site.and_then(|site| site.routes.iter().find(|route| route.key == key)) else { return };
+    let Some(route) = site.and_then(|site| site.routes.iter().find(|route| route.key == key))
+    else {
+        return;
+    };
     if let Some(name) = waf.and_then(Layer::profile)
         && route.waf.mode == WafMode::Off
         && settings.profiles.waf.contains_key(&name.value)
         && outside(route, "waf.mode", key, &name.value)
     {
         let what = format!(" names profile `{}`, but the WAF stays off", name.value);
-        let help = format!("{}\nto switch it on add `mode: block`", source(route, &["waf.mode"]));
+        let help = format!(
+            "{}\nto switch it on add `mode: block`",
+            source(route, &["waf.mode"])
+        );
         checker.warn(&format!("{key}.waf"), &what, help);
     }
     if let Some(name) = cache.and_then(Layer::profile)
@@ -111,7 +165,10 @@ fn still_off(
         && outside(route, "cache.enabled", key, &name.value)
     {
         let what = format!(" names profile `{}`, but the cache stays off", name.value);
-        let help = format!("{}\nto switch it on add `enabled: true`", source(route, &["cache.enabled"]));
+        let help = format!(
+            "{}\nto switch it on add `enabled: true`",
+            source(route, &["cache.enabled"])
+        );
         checker.warn(&format!("{key}.cache"), &what, help);
     }
 }
@@ -119,6 +176,12 @@ fn still_off(
 /// Whether a value was set neither here nor by the profile named here.
 fn outside(route: &Route, value: &str, key: &str, profile: &str) -> bool {
     let section = value.split('.').next().unwrap_or_default();
-    let here = [format!("{key}.{section} ("), format!("profiles.{section}.{profile} (")];
-    route.sources.get(value).is_some_and(|source| !here.iter().any(|here| source.starts_with(here)))
+    let here = [
+        format!("{key}.{section} ("),
+        format!("profiles.{section}.{profile} ("),
+    ];
+    route
+        .sources
+        .get(value)
+        .is_some_and(|source| !here.iter().any(|here| source.starts_with(here)))
 }

@@ -14,7 +14,11 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
         .filter(|(key, _)| !checker.is_bad(key))
         .collect();
     for (later, (key, address)) in good.iter().enumerate() {
-        if let Some((other, before)) = good.iter().take(later).find(|(_, before)| overlap(*before, *address)) {
+        if let Some((other, before)) = good
+            .iter()
+            .take(later)
+            .find(|(_, before)| overlap(*before, *address))
+        {
             let what = if before == address {
                 format!(" {address} is also {other}")
             } else {
@@ -30,13 +34,20 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
         let what = format!(" {metrics} overlaps {other} {before}");
         checker.error("node.admin.metrics", &what, "give one of them another port");
     }
-    let tls = settings.listeners.iter().position(|listener| listener.tls.is_some());
+    let tls = settings
+        .listeners
+        .iter()
+        .position(|listener| listener.tls.is_some());
     if let Some(index) = tls
         && settings.certificates.is_empty()
         && !checker.is_bad("certificates")
     {
         let what = ": there is no certificate, so a self-signed one is made and used";
-        checker.warn(&format!("listeners[{index}].tls"), what, "browsers will warn; add one under `certificates:`");
+        checker.warn(
+            &format!("listeners[{index}].tls"),
+            what,
+            "browsers will warn; add one under `certificates:`",
+        );
     }
 }
 
@@ -47,7 +58,10 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let same_family = a.is_ipv4() == b.is_ipv4();
     a.port() == b.port()
         && a.port() != 0
-        && (a.ip() == b.ip() || both(a.ip()) || both(b.ip()) || (same_family && (all(a.ip()) || all(b.ip()))))
+        && (a.ip() == b.ip()
+            || both(a.ip())
+            || both(b.ip())
+            || (same_family && (all(a.ip()) || all(b.ip()))))
 }
 
 #[cfg(test)]

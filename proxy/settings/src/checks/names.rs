@@ -8,7 +8,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
     hosts(settings, checker);
-    let mut names = Names { settings, checker, pools: Used::default(), plugins: Used::default() };
+    let mut names = Names {
+        settings,
+        checker,
+        pools: Used::default(),
+        plugins: Used::default(),
+    };
     for (index, site) in settings.sites.iter().enumerate() {
         let key = format!("sites[{index}]");
         names.origin(&key, site.origin.as_ref());
@@ -30,13 +35,23 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
     let site_layers = || settings.sites.iter().enumerate();
     let waf = site_layers().flat_map(|(index, site)| {
         let routes = site.routes.iter().enumerate();
-        let of_routes = routes.map(move |(at, route)| (format!("sites[{index}].routes[{at}].waf"), route.waf.as_ref()));
+        let of_routes = routes.map(move |(at, route)| {
+            (
+                format!("sites[{index}].routes[{at}].waf"),
+                route.waf.as_ref(),
+            )
+        });
         std::iter::once((format!("sites[{index}].waf"), site.waf.as_ref())).chain(of_routes)
     });
     profiles(waf, &settings.profiles.waf, &["block", "detect"], checker);
     let cache = site_layers().flat_map(|(index, site)| {
         let routes = site.routes.iter().enumerate();
-        let of_routes = routes.map(move |(at, route)| (format!("sites[{index}].routes[{at}].cache"), route.cache.as_ref()));
+        let of_routes = routes.map(move |(at, route)| {
+            (
+                format!("sites[{index}].routes[{at}].cache"),
+                route.cache.as_ref(),
+            )
+        });
         std::iter::once((format!("sites[{index}].cache"), site.cache.as_ref())).chain(of_routes)
     });
     profiles(cache, &settings.profiles.cache, &[], checker);
@@ -52,7 +67,11 @@ fn hosts(settings: &Settings, checker: &mut Checker<'_, '_>) {
             }
             if let Some(first) = seen.get(host.as_str()) {
                 let what = format!(" `{host}` is also {first}");
-                checker.error(&key, &what, "a host belongs to one site; remove one of them");
+                checker.error(
+                    &key,
+                    &what,
+                    "a host belongs to one site; remove one of them",
+                );
             } else {
                 seen.insert(host, key);
             }
@@ -90,7 +109,8 @@ impl<'a> Names<'a, '_, '_, '_> {
         } else if !known.contains_key(name) && !self.checker.is_bad("pools") {
             self.pools.missing = true;
             let help = remedy(name, known.keys().map(String::as_str), "pools");
-            self.checker.error(key, &format!(": pool `{name}` does not exist"), help);
+            self.checker
+                .error(key, &format!(": pool `{name}` does not exist"), help);
         }
     }
 
@@ -107,9 +127,14 @@ impl<'a> Names<'a, '_, '_, '_> {
             if !known.contains_key(name) {
                 self.plugins.missing = true;
                 let help = remedy(name, known.keys().map(String::as_str), "plugins");
-                self.checker.error(&key, &format!(": plugin `{name}` does not exist"), help);
+                self.checker
+                    .error(&key, &format!(": plugin `{name}` does not exist"), help);
             } else if names.iter().take(index).any(|before| before == name) {
-                self.checker.error(&key, &format!(": plugin `{name}` stands here twice"), "remove one");
+                self.checker.error(
+                    &key,
+                    &format!(": plugin `{name}` stands here twice"),
+                    "remove one",
+                );
             }
         }
     }
@@ -123,11 +148,17 @@ fn profiles<'a, L: Layer + 'a>(
 ) {
     let mut used = Used::default();
     for (key, layer) in layers {
-        let Some(name) = layer.and_then(Layer::profile) else { continue };
+        let Some(name) = layer.and_then(Layer::profile) else {
+            continue;
+        };
         let name = name.value.as_str();
         used.names.insert(name);
         let inner = format!("{key}.profile");
-        let place = if checker.root.place_of(&inner) == checker.root.place_of(&key) { &key } else { &inner };
+        let place = if checker.root.place_of(&inner) == checker.root.place_of(&key) {
+            &key
+        } else {
+            &inner
+        };
         if known.contains_key(name) || checker.is_bad(place) || checker.is_bad("profiles") {
             continue;
         }
@@ -139,7 +170,12 @@ fn profiles<'a, L: Layer + 'a>(
         };
         checker.error(place, &format!(": profile `{name}` does not exist"), help);
     }
-    unused(&format!("profiles.{}", L::NAME), known.keys(), &used, checker);
+    unused(
+        &format!("profiles.{}", L::NAME),
+        known.keys(),
+        &used,
+        checker,
+    );
 }
 
 fn unused<'a>(
@@ -154,7 +190,11 @@ fn unused<'a>(
     for name in known.filter(|name| !used.names.contains(name.as_str())) {
         let key = format!("{section}.{name}");
         if !checker.is_bad(&key) {
-            checker.warn(&key, " is used nowhere", "name it where it is meant to work, or remove it");
+            checker.warn(
+                &key,
+                " is used nowhere",
+                "name it where it is meant to work, or remove it",
+            );
         }
     }
 }

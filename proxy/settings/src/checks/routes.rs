@@ -22,53 +22,92 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
 
 /// A route does one thing, and what it does uses every key it has.
 fn action(site: &Site, route: &SiteRoute, key: &str, checker: &mut Checker<'_, '_>) {
-    let (origin, redirect, respond) = (route.origin.is_some(), route.redirect.is_some(), route.respond.is_some());
-    let written: Vec<&str> = [("origin", origin), ("redirect", redirect), ("respond", respond)]
-        .iter()
-        .filter_map(|(name, there)| there.then_some(*name))
-        .collect();
+    let (origin, redirect, respond) = (
+        route.origin.is_some(),
+        route.redirect.is_some(),
+        route.respond.is_some(),
+    );
+    let written: Vec<&str> = [
+        ("origin", origin),
+        ("redirect", redirect),
+        ("respond", respond),
+    ]
+    .iter()
+    .filter_map(|(name, there)| there.then_some(*name))
+    .collect();
     if let [first, .., last] = written.as_slice() {
         let what = format!(" cannot stand beside `{first}`");
-        checker.error(&format!("{key}.{last}"), &what, "a route asks an origin, or redirects, or responds: keep one");
+        checker.error(
+            &format!("{key}.{last}"),
+            &what,
+            "a route asks an origin, or redirects, or responds: keep one",
+        );
         return;
     }
     if written.is_empty() && site.origin.is_none() {
         let missing = " has no origin, and neither has its site";
-        checker.error(key, missing, "add `origin:`, `redirect:` or `respond:` here, or `origin:` at the site");
+        checker.error(
+            key,
+            missing,
+            "add `origin:`, `redirect:` or `respond:` here, or `origin:` at the site",
+        );
         return;
     }
     if !redirect && !respond {
         return;
     }
-    let layers = [("waf", route.waf.is_some()), ("cache", route.cache.is_some()), ("plugins", route.plugins.is_some())];
+    let layers = [
+        ("waf", route.waf.is_some()),
+        ("cache", route.cache.is_some()),
+        ("plugins", route.plugins.is_some()),
+    ];
     for (name, _) in layers.iter().filter(|(_, there)| *there) {
         let what = " has no effect: this route asks no origin";
-        checker.error(&format!("{key}.{name}"), what, "remove it; a redirect or an answer written here passes none of that");
+        checker.error(
+            &format!("{key}.{name}"),
+            what,
+            "remove it; a redirect or an answer written here passes none of that",
+        );
     }
     if let Some(respond) = &route.respond
         && matches!(respond.status, 204 | 205 | 304)
         && !respond.body.is_empty()
     {
         let what = format!(": an answer with status {} has no body", respond.status);
-        checker.error(&format!("{key}.respond.body"), &what, "remove it, or choose another status");
+        checker.error(
+            &format!("{key}.respond.body"),
+            &what,
+            "remove it, or choose another status",
+        );
     }
 }
 
 /// Warns of a route that an earlier, wider one hides.
 fn reached(site: &Site, at: usize, key: &str, checker: &mut Checker<'_, '_>) {
-    let Some(route) = site.routes.get(at) else { return };
+    let Some(route) = site.routes.get(at) else {
+        return;
+    };
     let hides = |before: &SiteRoute| covers(&before.matches, &route.matches);
     if let Some(before) = site.routes.iter().take(at).position(hides) {
         let parent = key.rsplit_once('[').map_or(key, |(parent, _)| parent);
-        let path = site.routes.get(before).map_or("", |before| before.matches.path.as_str());
-        let what = format!(" is never reached: {parent}[{before}] ({path}) comes before it and is as wide");
+        let path = site
+            .routes
+            .get(before)
+            .map_or("", |before| before.matches.path.as_str());
+        let what = format!(
+            " is never reached: {parent}[{before}] ({path}) comes before it and is as wide"
+        );
         checker.warn(key, &what, "move it up, or remove it");
     }
 }
 
 fn covers(wide: &Match, narrow: &Match) -> bool {
     let methods = wide.methods.is_empty()
-        || (!narrow.methods.is_empty() && narrow.methods.iter().all(|method| wide.methods.contains(method)));
+        || (!narrow.methods.is_empty()
+            && narrow
+                .methods
+                .iter()
+                .all(|method| wide.methods.contains(method)));
     let path = match wide.path.strip_suffix('*') {
         Some(prefix) if wide.path.ends_with("/*") => narrow.path.starts_with(prefix),
         _ => wide.path == narrow.path,
@@ -84,7 +123,11 @@ fn ends(site: &Site, key: &str, checker: &mut Checker<'_, '_>) {
         return;
     }
     let help = "add `origin:` (a URL or the name of a pool), or a last route with `path: /*`";
-    let what = if site.routes.is_empty() { " has no origin" } else { " has no origin for requests that no route takes" };
+    let what = if site.routes.is_empty() {
+        " has no origin"
+    } else {
+        " has no origin for requests that no route takes"
+    };
     checker.error(key, what, help);
 }
 
@@ -103,7 +146,11 @@ mod tests {
             (matches("/a/*", &[]), matches("/a/b/*", &[]), true),
             (matches("/a/*", &[]), matches("/ab", &[]), false),
             (matches("/a/*", &["GET"]), matches("/a/*", &[]), false),
-            (matches("/a/*", &["GET", "PUT"]), matches("/a/*", &["PUT"]), true),
+            (
+                matches("/a/*", &["GET", "PUT"]),
+                matches("/a/*", &["PUT"]),
+                true,
+            ),
             (matches("/a", &[]), matches("/a", &[]), true),
             (matches("/a", &[]), matches("/a/*", &[]), false),
         ] {

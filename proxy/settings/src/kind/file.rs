@@ -8,9 +8,17 @@ const PATH_MAX: usize = 4_095;
 
 /// A path; relative ones start from the folder of the settings file.
 pub(crate) fn path() -> Scalar<PathBuf> {
-    let shape = shape::Scalar::Text { what: "a path", pattern: "^[^\\u0000]+$", max: PATH_MAX };
+    let shape = shape::Scalar::Text {
+        what: "a path",
+        pattern: "^[^\\u0000]+$",
+        max: PATH_MAX,
+    };
     Scalar::new(shape, PathBuf::new(), |text, context| {
-        if is_path(text.text) { Ok(context.resolve(text.text)) } else { Err(Wrong::plain()) }
+        if is_path(text.text) {
+            Ok(context.resolve(text.text))
+        } else {
+            Err(Wrong::plain())
+        }
     })
 }
 
@@ -32,7 +40,11 @@ pub(crate) fn secret() -> Scalar<Secret> {
     let what = "`file:PATH` or `env:NAME`";
     let pattern = "^(file:[^\\u0000]+|env:[A-Za-z_][A-Za-z0-9_]*)$";
     // Long enough for a key that was pasted in, so that the remedy below can name the mistake.
-    let shape = shape::Scalar::Text { what, pattern, max: 64 << 10 };
+    let shape = shape::Scalar::Text {
+        what,
+        pattern,
+        max: 64 << 10,
+    };
     Scalar::new(shape, Secret::Env(String::new()), |text, context| {
         let text = text.text;
         if let Some(path) = text.strip_prefix("file:")
@@ -48,19 +60,33 @@ pub(crate) fn secret() -> Scalar<Secret> {
         }
         // What stands there may be the secret: it is not repeated.
         let (found, help) = if text.contains("-----BEGIN") {
-            ("a key itself", "put it in a file only Aegis can read and write `file:PATH`")
+            (
+                "a key itself",
+                "put it in a file only Aegis can read and write `file:PATH`",
+            )
         } else if text.starts_with("env:") {
-            ("`env:` without a good name", "a name has letters, digits and `_`")
+            (
+                "`env:` without a good name",
+                "a name has letters, digits and `_`",
+            )
         } else {
-            ("something else", "for a file write `file:PATH`; secrets do not stand in the settings")
+            (
+                "something else",
+                "for a file write `file:PATH`; secrets do not stand in the settings",
+            )
         };
-        Err(Wrong { found: Some(found.to_owned()), help: Some(help.to_owned()) })
+        Err(Wrong {
+            found: Some(found.to_owned()),
+            help: Some(help.to_owned()),
+        })
     })
 }
 
 fn is_variable(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Where the access log goes.
@@ -74,7 +100,11 @@ pub enum LogTarget {
 
 /// `stdout` or a path.
 pub(crate) fn log_target() -> Scalar<LogTarget> {
-    let shape = shape::Scalar::Text { what: "`stdout` or a path", pattern: "^[^\\u0000]+$", max: PATH_MAX };
+    let shape = shape::Scalar::Text {
+        what: "`stdout` or a path",
+        pattern: "^[^\\u0000]+$",
+        max: PATH_MAX,
+    };
     Scalar::new(shape, LogTarget::Stdout, |text, context| match text.text {
         "stdout" => Ok(LogTarget::Stdout),
         path if is_path(path) => Ok(LogTarget::File(context.resolve(path))),

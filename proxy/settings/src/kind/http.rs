@@ -7,16 +7,27 @@ use crate::shape;
 const PATH_MAX: usize = 1_024;
 
 fn is_path_text(text: &str) -> bool {
-    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'))
+    text.starts_with('/')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'))
 }
 
 /// `/exact` or `/prefix/*`.
 pub(crate) fn route_path() -> Scalar<String> {
     let what = "a path `/exact` or `/prefix/*`";
-    let shape = shape::Scalar::Text { what, pattern: "^/([^*?# ]*/)?(\\*|[^*?# ]*)$", max: PATH_MAX };
+    let shape = shape::Scalar::Text {
+        what,
+        pattern: "^/([^*?# ]*/)?(\\*|[^*?# ]*)$",
+        max: PATH_MAX,
+    };
     Scalar::new(shape, String::new(), |text, _| {
         let text = text.text;
-        let stem = if text.ends_with("/*") { text.strip_suffix('*').unwrap_or(text) } else { text };
+        let stem = if text.ends_with("/*") {
+            text.strip_suffix('*').unwrap_or(text)
+        } else {
+            text
+        };
         if is_path_text(text) && !stem.contains('*') {
             return Ok(text.to_owned());
         }
@@ -34,24 +45,47 @@ pub(crate) fn route_path() -> Scalar<String> {
 
 /// A path of a probe, perhaps with a query.
 pub(crate) fn probe_path() -> Scalar<String> {
-    let shape = shape::Scalar::Text { what: "a path that starts with `/`", pattern: "^/[^# ]*$", max: PATH_MAX };
+    let shape = shape::Scalar::Text {
+        what: "a path that starts with `/`",
+        pattern: "^/[^# ]*$",
+        max: PATH_MAX,
+    };
     Scalar::new(shape, String::new(), |text, _| {
-        let good = text.text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-        if text.text.starts_with('/') && good { Ok(text.text.to_owned()) } else { Err(Wrong::plain()) }
+        let good = text
+            .text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        if text.text.starts_with('/') && good {
+            Ok(text.text.to_owned())
+        } else {
+            Err(Wrong::plain())
+        }
     })
 }
 
-const METHODS: [&str; 9] = ["get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"];
+const METHODS: [&str; 9] = [
+    "get", "head", "post", "put", "delete", "connect", "options", "trace", "patch",
+];
 
 /// A method (RFC 9110 §9.1: case-sensitive).
 pub(crate) fn method() -> Scalar<String> {
-    let shape = shape::Scalar::Text { what: "a method", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max: 32 };
+    let shape = shape::Scalar::Text {
+        what: "a method",
+        pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+        max: 32,
+    };
     Scalar::new(shape, String::new(), |text, _| {
         let text = text.text;
-        if METHODS.contains(&text.to_ascii_lowercase().as_str()) && !text.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        if METHODS.contains(&text.to_ascii_lowercase().as_str())
+            && !text.bytes().all(|byte| byte.is_ascii_uppercase())
+        {
             return Err(Wrong::help(format!("write {}", text.to_ascii_uppercase())));
         }
-        if !text.is_empty() && text.bytes().all(is_token_byte) { Ok(text.to_owned()) } else { Err(Wrong::plain()) }
+        if !text.is_empty() && text.bytes().all(is_token_byte) {
+            Ok(text.to_owned())
+        } else {
+            Err(Wrong::plain())
+        }
     })
 }
 
@@ -62,15 +96,19 @@ fn is_token_byte(byte: u8) -> bool {
 
 /// A status that redirects.
 pub(crate) fn redirect_status() -> Scalar<u16> {
-    Scalar::new(shape::Scalar::Among(&[301, 302, 303, 307, 308]), 0, |text, _| match text.text {
-        "301" if text.plain => Ok(301),
-        "302" if text.plain => Ok(302),
-        "303" if text.plain => Ok(303),
-        "307" if text.plain => Ok(307),
-        "308" if text.plain => Ok(308),
-        "301" | "302" | "303" | "307" | "308" => Err(Wrong::help("remove the quotes")),
-        _ => Err(Wrong::plain()),
-    })
+    Scalar::new(
+        shape::Scalar::Among(&[301, 302, 303, 307, 308]),
+        0,
+        |text, _| match text.text {
+            "301" if text.plain => Ok(301),
+            "302" if text.plain => Ok(302),
+            "303" if text.plain => Ok(303),
+            "307" if text.plain => Ok(307),
+            "308" if text.plain => Ok(308),
+            "301" | "302" | "303" | "307" | "308" => Err(Wrong::help("remove the quotes")),
+            _ => Err(Wrong::plain()),
+        },
+    )
 }
 
 /// What a redirect's target may hold.
@@ -95,11 +133,15 @@ pub(crate) fn location() -> Scalar<String> {
         let mut rest = text;
         while let Some((_, after)) = rest.split_once('{') {
             let Some((name, behind)) = after.split_once('}') else {
-                return Err(Wrong::help("`{` has no `}`; a brace of its own is written %7B"));
+                return Err(Wrong::help(
+                    "`{` has no `}`; a brace of its own is written %7B",
+                ));
             };
             if !PLACEHOLDERS.contains(&name) {
                 let near = nearest(name, PLACEHOLDERS).unwrap_or("path");
-                return Err(Wrong::help(format!("there are `{{host}}` and `{{path}}`; did you mean `{{{near}}}`?")));
+                return Err(Wrong::help(format!(
+                    "there are `{{host}}` and `{{path}}`; did you mean `{{{near}}}`?"
+                )));
             }
             rest = behind;
         }
@@ -109,13 +151,27 @@ pub(crate) fn location() -> Scalar<String> {
 
 /// A media type.
 pub(crate) fn content_type() -> Scalar<String> {
-    let shape = shape::Scalar::Text { what: "a media type such as text/html", pattern: "^[!-~]+/[ -~]+$", max: 256 };
+    let shape = shape::Scalar::Text {
+        what: "a media type such as text/html",
+        pattern: "^[!-~]+/[ -~]+$",
+        max: 256,
+    };
     Scalar::new(shape, String::new(), |text, _| {
         let token = |text: &str| !text.is_empty() && text.bytes().all(is_token_byte);
         let (essence, _) = text.text.split_once(';').unwrap_or((text.text, ""));
-        let good = essence.trim_end().split_once('/').is_some_and(|(kind, sub)| token(kind) && token(sub));
-        let printable = text.text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-        if good && printable { Ok(text.text.to_owned()) } else { Err(Wrong::plain()) }
+        let good = essence
+            .trim_end()
+            .split_once('/')
+            .is_some_and(|(kind, sub)| token(kind) && token(sub));
+        let printable = text
+            .text
+            .bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if good && printable {
+            Ok(text.text.to_owned())
+        } else {
+            Err(Wrong::plain())
+        }
     })
 }
 
@@ -135,19 +191,39 @@ pub(crate) fn rule_target() -> Scalar<RuleTarget> {
         pattern: "^[0-9]+:[A-Z_]+(:[^ ]+)?$",
         max: 512,
     };
-    let blank = RuleTarget { rule: 0, target: String::new() };
+    let blank = RuleTarget {
+        rule: 0,
+        target: String::new(),
+    };
     Scalar::new(shape, blank, |text, _| {
         let (rule, target) = text.text.split_once(':').ok_or_else(|| {
             Wrong::help("to switch the whole rule off, name it in `exclude_rules`")
         })?;
-        let rule = rule.parse::<u32>().ok().filter(|rule| (1..=2_147_483_647).contains(rule)).ok_or_else(Wrong::plain)?;
-        let (variable, name) = target.split_once(':').map_or((target, None), |(variable, name)| (variable, Some(name)));
-        if variable.is_empty() || !variable.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
-            return Err(Wrong::help("a variable is in capitals, such as ARGS, REQUEST_COOKIES or REQUEST_HEADERS"));
+        let rule = rule
+            .parse::<u32>()
+            .ok()
+            .filter(|rule| (1..=2_147_483_647).contains(rule))
+            .ok_or_else(Wrong::plain)?;
+        let (variable, name) = target
+            .split_once(':')
+            .map_or((target, None), |(variable, name)| (variable, Some(name)));
+        if variable.is_empty()
+            || !variable
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        {
+            return Err(Wrong::help(
+                "a variable is in capitals, such as ARGS, REQUEST_COOKIES or REQUEST_HEADERS",
+            ));
         }
-        if name.is_some_and(|name| name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control())) {
+        if name.is_some_and(|name| {
+            name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control())
+        }) {
             return Err(Wrong::help("the name behind the variable has no spaces"));
         }
-        Ok(RuleTarget { rule, target: target.to_owned() })
+        Ok(RuleTarget {
+            rule,
+            target: target.to_owned(),
+        })
     })
 }

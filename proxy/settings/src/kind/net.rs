@@ -24,7 +24,10 @@ fn read_address(text: &Text<'_>) -> Result<SocketAddr, Wrong> {
         } else if let Ok(port) = text.parse::<u16>() {
             Wrong::help(format!("for every address write \"[::]:{port}\""))
         } else if let Ok(ip) = text.parse::<IpAddr>() {
-            Wrong::help(format!("add a port, such as \"{}\"", SocketAddr::from((ip, 443))))
+            Wrong::help(format!(
+                "add a port, such as \"{}\"",
+                SocketAddr::from((ip, 443))
+            ))
         } else {
             Wrong::help("an address is an IP and a port, such as 192.0.2.1:443 or \"[::]:443\"")
         }
@@ -33,20 +36,31 @@ fn read_address(text: &Text<'_>) -> Result<SocketAddr, Wrong> {
 
 /// `ip:port`.
 pub(crate) fn address() -> Scalar<SocketAddr> {
-    let shape = shape::Scalar::Text { what: "an address `ip:port`", pattern: "^[0-9A-Fa-f.:\\[\\]%]+:[0-9]+$", max: 64 };
+    let shape = shape::Scalar::Text {
+        what: "an address `ip:port`",
+        pattern: "^[0-9A-Fa-f.:\\[\\]%]+:[0-9]+$",
+        max: 64,
+    };
     Scalar::new(shape, unspecified(), |text, _| read_address(text))
 }
 
 /// `ip:port` that only this machine can reach.
 pub(crate) fn loopback() -> Scalar<SocketAddr> {
     let what = "a loopback address `ip:port`";
-    let shape = shape::Scalar::Text { what, pattern: "^(127\\.[0-9.]+|\\[::1\\]):[0-9]+$", max: 64 };
+    let shape = shape::Scalar::Text {
+        what,
+        pattern: "^(127\\.[0-9.]+|\\[::1\\]):[0-9]+$",
+        max: 64,
+    };
     Scalar::new(shape, unspecified(), |text, _| {
         let address = read_address(text)?;
         if address.ip().is_loopback() {
             return Ok(address);
         }
-        Err(Wrong::help(format!("metrics are for this machine only; write 127.0.0.1:{}", address.port())))
+        Err(Wrong::help(format!(
+            "metrics are for this machine only; write 127.0.0.1:{}",
+            address.port()
+        )))
     })
 }
 
@@ -58,7 +72,9 @@ fn is_dns_name(text: &str) -> bool {
             (1..=63).contains(&label.len())
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         })
 }
 
@@ -69,7 +85,10 @@ fn bare_host(text: &str) -> Option<String> {
         return Some(format!("[{ip}]"));
     }
     // What has only digits and dots and is no address (`10.0.0.300`) is a slip, not a name.
-    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
         return text.parse::<Ipv4Addr>().ok().map(|ip| ip.to_string());
     }
     is_dns_name(text).then(|| text.to_ascii_lowercase())
@@ -78,7 +97,10 @@ fn bare_host(text: &str) -> Option<String> {
 /// `host:port`, lower case.
 fn host_port(text: &str, default_port: Option<u16>) -> Option<String> {
     let after_brackets = text.rfind(']').unwrap_or(0);
-    let colon = text.get(after_brackets..)?.find(':').map(|at| at + after_brackets);
+    let colon = text
+        .get(after_brackets..)?
+        .find(':')
+        .map(|at| at + after_brackets);
     let (host, port) = match colon {
         Some(colon) => {
             let (host, port) = text.split_at(colon);
@@ -95,17 +117,23 @@ fn host_port(text: &str, default_port: Option<u16>) -> Option<String> {
 
 /// An origin server, `host:port`.
 pub(crate) fn server() -> Scalar<String> {
-    let shape = shape::Scalar::Text { what: "a server `host:port`", pattern: "^[^/@?# ]+:[0-9]+$", max: SERVER_MAX };
+    let shape = shape::Scalar::Text {
+        what: "a server `host:port`",
+        pattern: "^[^/@?# ]+:[0-9]+$",
+        max: SERVER_MAX,
+    };
     Scalar::new(shape, String::new(), |text, _| {
         let text = text.text;
         if let Some(server) = host_port(text, None) {
             return Ok(server);
         }
         Err(if let Some(rest) = text.strip_prefix("https://") {
-            let server = host_port(rest.trim_end_matches('/'), Some(443)).unwrap_or_else(|| "host:443".to_owned());
+            let server = host_port(rest.trim_end_matches('/'), Some(443))
+                .unwrap_or_else(|| "host:443".to_owned());
             Wrong::help(format!("write {server}, and `tls: {{}}` at the pool"))
         } else if let Some(rest) = text.strip_prefix("http://") {
-            let server = host_port(rest.trim_end_matches('/'), Some(80)).unwrap_or_else(|| "host:80".to_owned());
+            let server = host_port(rest.trim_end_matches('/'), Some(80))
+                .unwrap_or_else(|| "host:80".to_owned());
             Wrong::help(format!("write {server}"))
         } else if let Some(server) = host_port(text, Some(80)) {
             Wrong::help(format!("add a port, such as {server}"))
@@ -155,18 +183,32 @@ pub(crate) fn host() -> Scalar<String> {
 
 /// The name in an origin's certificate.
 pub(crate) fn tls_name() -> Scalar<String> {
-    let shape = shape::Scalar::Text { what: "a host name", pattern: "^[A-Za-z0-9_.-]+$", max: DNS_NAME_MAX };
+    let shape = shape::Scalar::Text {
+        what: "a host name",
+        pattern: "^[A-Za-z0-9_.-]+$",
+        max: DNS_NAME_MAX,
+    };
     Scalar::new(shape, String::new(), |text, _| {
-        if is_dns_name(text.text) { Ok(text.text.to_ascii_lowercase()) } else { Err(Wrong::plain()) }
+        if is_dns_name(text.text) {
+            Ok(text.text.to_ascii_lowercase())
+        } else {
+            Err(Wrong::plain())
+        }
     })
 }
 
 /// A value of `Host`: a host, perhaps with a port.
 pub(crate) fn host_header() -> Scalar<String> {
-    let shape = shape::Scalar::Text { what: "a host name", pattern: "^[A-Za-z0-9_.:\\[\\]-]+$", max: SERVER_MAX };
+    let shape = shape::Scalar::Text {
+        what: "a host name",
+        pattern: "^[A-Za-z0-9_.:\\[\\]-]+$",
+        max: SERVER_MAX,
+    };
     Scalar::new(shape, String::new(), |text, _| {
         let text = text.text;
-        bare_host(text).or_else(|| host_port(text, None)).ok_or_else(Wrong::plain)
+        bare_host(text)
+            .or_else(|| host_port(text, None))
+            .ok_or_else(Wrong::plain)
     })
 }
 
@@ -193,7 +235,9 @@ pub(crate) fn origin() -> Scalar<Origin> {
         pattern: "^(https?://[^/?#@ ]+/?|[A-Za-z0-9][A-Za-z0-9_-]*)$",
         max: SERVER_MAX + 9,
     };
-    Scalar::new(shape, Origin::Pool(String::new()), |text, _| read_origin(text.text))
+    Scalar::new(shape, Origin::Pool(String::new()), |text, _| {
+        read_origin(text.text)
+    })
 }
 
 pub(crate) fn read_origin(text: &str) -> Result<Origin, Wrong> {
@@ -214,12 +258,19 @@ pub(crate) fn read_origin(text: &str) -> Result<Origin, Wrong> {
     };
     let host = rest.strip_suffix('/').unwrap_or(rest);
     if let Some(server) = host_port(host, Some(port)) {
-        return Ok(Origin::Url { url: format!("{scheme}://{server}"), server, tls });
+        return Ok(Origin::Url {
+            url: format!("{scheme}://{server}"),
+            server,
+            tls,
+        });
     }
     Err(if host.contains('@') {
         // A password may stand there: it is not repeated.
         let help = "leave the user out; a request's own Authorization reaches the origin";
-        Wrong { found: Some("a URL with a user".to_owned()), help: Some(help.to_owned()) }
+        Wrong {
+            found: Some("a URL with a user".to_owned()),
+            help: Some(help.to_owned()),
+        }
     } else if host.contains(['/', '?', '#']) {
         Wrong::help("an origin has no path; requests keep theirs")
     } else {

@@ -17,12 +17,18 @@ pub(crate) struct Wrong {
 impl Wrong {
     /// The text as it stands is shown.
     pub(crate) fn plain() -> Self {
-        Self { found: None, help: None }
+        Self {
+            found: None,
+            help: None,
+        }
     }
 
     /// The text as it stands is shown, with a remedy.
     pub(crate) fn help(help: impl Into<String>) -> Self {
-        Self { found: None, help: Some(help.into()) }
+        Self {
+            found: None,
+            help: Some(help.into()),
+        }
     }
 }
 
@@ -61,10 +67,21 @@ impl<T: Clone + PartialEq> Kind for Scalar<T> {
         if let shape::Scalar::Text { max, .. } = self.shape
             && text.len() > max
         {
-            context.error(node.place, &format!("holds {} bytes; {max} is the most", text.len()), None);
+            context.error(
+                node.place,
+                &format!("holds {} bytes; {max} is the most", text.len()),
+                None,
+            );
             return self.blank.clone();
         }
-        let read = (self.read)(&Text { text, plain: *plain, shape: &self.shape }, context);
+        let read = (self.read)(
+            &Text {
+                text,
+                plain: *plain,
+                shape: &self.shape,
+            },
+            context,
+        );
         read.unwrap_or_else(|wrong| {
             let found = wrong.found.unwrap_or_else(|| node.describe());
             let what = format!("expected {}, found {found}", self.shape.expected());
@@ -82,51 +99,80 @@ impl<T: Clone + PartialEq> Kind for Scalar<T> {
 
 /// `true` or `false`.
 pub(crate) fn flag() -> Scalar<bool> {
-    Scalar::new(shape::Scalar::Flag, false, |text, _| match (text.text, text.plain) {
-        ("true", true) => Ok(true),
-        ("false", true) => Ok(false),
-        ("true" | "false", false) => Err(Wrong::help("remove the quotes")),
-        ("yes" | "on" | "True" | "TRUE", _) => Err(Wrong::help("write true")),
-        ("no" | "off" | "False" | "FALSE", _) => Err(Wrong::help("write false")),
-        _ => Err(Wrong::plain()),
+    Scalar::new(shape::Scalar::Flag, false, |text, _| {
+        match (text.text, text.plain) {
+            ("true", true) => Ok(true),
+            ("false", true) => Ok(false),
+            ("true" | "false", false) => Err(Wrong::help("remove the quotes")),
+            ("yes" | "on" | "True" | "TRUE", _) => Err(Wrong::help("write true")),
+            ("no" | "off" | "False" | "FALSE", _) => Err(Wrong::help("write false")),
+            _ => Err(Wrong::plain()),
+        }
     })
 }
 
 /// A whole number within bounds.
 pub(crate) fn whole<T: TryFrom<u64> + Default>(min: u64, max: u64) -> Scalar<T> {
-    Scalar::new(shape::Scalar::Whole { min, max }, T::default(), |text, _| {
-        let shape::Scalar::Whole { min, max } = *text.shape else { return Err(Wrong::plain()) };
-        let digits = !text.text.is_empty() && text.text.bytes().all(|byte| byte.is_ascii_digit());
-        if digits && !text.plain {
-            return Err(Wrong::help("remove the quotes"));
-        }
-        let number = text.text.parse::<u64>().ok().filter(|number| digits && (min..=max).contains(number));
-        number.and_then(|number| T::try_from(number).ok()).ok_or_else(Wrong::plain)
-    })
+    Scalar::new(
+        shape::Scalar::Whole { min, max },
+        T::default(),
+        |text, _| {
+            let shape::Scalar::Whole { min, max } = *text.shape else {
+                return Err(Wrong::plain());
+            };
+            let digits =
+                !text.text.is_empty() && text.text.bytes().all(|byte| byte.is_ascii_digit());
+            if digits && !text.plain {
+                return Err(Wrong::help("remove the quotes"));
+            }
+            let number = text
+                .text
+                .parse::<u64>()
+                .ok()
+                .filter(|number| digits && (min..=max).contains(number));
+            number
+                .and_then(|number| T::try_from(number).ok())
+                .ok_or_else(Wrong::plain)
+        },
+    )
 }
 
 /// Bytes within bounds.
 pub(crate) fn size(min: u64, max: u64) -> Scalar<u64> {
     Scalar::new(shape::Scalar::Size { min, max }, 0, |text, _| {
-        let shape::Scalar::Size { min, max } = *text.shape else { return Err(Wrong::plain()) };
+        let shape::Scalar::Size { min, max } = *text.shape else {
+            return Err(Wrong::plain());
+        };
         let bytes = parse_size(text.text).map_err(|error| Wrong::help(error.to_string()))?;
         if (min..=max).contains(&bytes) {
             return Ok(bytes);
         }
-        Err(Wrong { found: Some(quoted(&show_size(bytes))), help: None })
+        Err(Wrong {
+            found: Some(quoted(&show_size(bytes))),
+            help: None,
+        })
     })
 }
 
 /// A time within bounds.
 pub(crate) fn time(min: Duration, max: Duration) -> Scalar<Duration> {
-    Scalar::new(shape::Scalar::Time { min, max }, Duration::ZERO, |text, _| {
-        let shape::Scalar::Time { min, max } = *text.shape else { return Err(Wrong::plain()) };
-        let time = parse_duration(text.text).map_err(|error| Wrong::help(error.to_string()))?;
-        if (min..=max).contains(&time) {
-            return Ok(time);
-        }
-        Err(Wrong { found: Some(quoted(&show_duration(time))), help: None })
-    })
+    Scalar::new(
+        shape::Scalar::Time { min, max },
+        Duration::ZERO,
+        |text, _| {
+            let shape::Scalar::Time { min, max } = *text.shape else {
+                return Err(Wrong::plain());
+            };
+            let time = parse_duration(text.text).map_err(|error| Wrong::help(error.to_string()))?;
+            if (min..=max).contains(&time) {
+                return Ok(time);
+            }
+            Err(Wrong {
+                found: Some(quoted(&show_duration(time))),
+                help: None,
+            })
+        },
+    )
 }
 
 /// Milliseconds.
@@ -158,19 +204,37 @@ pub(crate) fn choice<T: Choice>() -> Scalar<T> {
         // Numbers have no slips: 1.1 is not meant to be 1.2.
         let number = text.text.starts_with(|first: char| first.is_ascii_digit());
         let near = nearest(text.text, T::NAMES.iter().map(|(name, _)| *name)).filter(|_| !number);
-        Err(near.map_or_else(Wrong::plain, |name| Wrong::help(format!("did you mean `{name}`?"))))
+        Err(near.map_or_else(Wrong::plain, |name| {
+            Wrong::help(format!("did you mean `{name}`?"))
+        }))
     })
 }
 
 /// Any text up to a length in bytes.
 pub(crate) fn text(what: &'static str, max: usize) -> Scalar<String> {
-    Scalar::new(shape::Scalar::Text { what, pattern: "", max }, String::new(), |text, _| Ok(text.text.to_owned()))
+    Scalar::new(
+        shape::Scalar::Text {
+            what,
+            pattern: "",
+            max,
+        },
+        String::new(),
+        |text, _| Ok(text.text.to_owned()),
+    )
 }
 
 /// The name of a pool, plugin or profile.
 pub(crate) fn name(what: &'static str) -> Scalar<String> {
-    let shape = shape::Scalar::Text { what, pattern: super::NAME_PATTERN, max: crate::limits::NAME_MAX };
+    let shape = shape::Scalar::Text {
+        what,
+        pattern: super::NAME_PATTERN,
+        max: crate::limits::NAME_MAX,
+    };
     Scalar::new(shape, String::new(), |text, _| {
-        if super::is_name(text.text) { Ok(text.text.to_owned()) } else { Err(Wrong::plain()) }
+        if super::is_name(text.text) {
+            Ok(text.text.to_owned())
+        } else {
+            Err(Wrong::plain())
+        }
     })
 }

@@ -3,7 +3,7 @@
 use super::{messages, minimal, parse};
 use crate::{Severity, render};
 
-/// What `aegis check` prints, without the spaces before the place.
+/// What `aegis check` prints.
 fn printed(text: &str) -> String {
     render(&parse(text).problems, false)
 }
@@ -72,6 +72,7 @@ warning: sites[0].routes[1] is never reached: sites[0].routes[0] (/a/*) comes be
 }
 
 /// One wrong thing, its key, the sentence and the remedy (empty = none).
+#[rustfmt::skip]
 const CASES: &[(&str, &str, &str, &str)] = &[
     // the file as a whole
     ("", "", "the file is empty", "the smallest one is:"),
@@ -170,15 +171,24 @@ fn each_wrong_thing_names_its_key_and_its_remedy() {
         };
         let loaded = parse(&whole);
         let said = messages(&loaded.problems);
-        let found = loaded.problems.iter().find(|problem| problem.message == *message);
+        let found = loaded
+            .problems
+            .iter()
+            .find(|problem| problem.message == *message);
         let found = found.unwrap_or_else(|| panic!("{text}\nexpected: {message}\nsaid: {said:#?}"));
         assert_eq!(found.severity, Severity::Error, "{text}");
         assert!(loaded.result.is_err(), "{text}");
-        if !message.starts_with("this is not YAML") && !message.starts_with("an anchor") && !message.starts_with("a tag") {
+        if !message.starts_with("this is not YAML")
+            && !message.starts_with("an anchor")
+            && !message.starts_with("a tag")
+        {
             assert_eq!(found.key, *key, "{text}");
         }
         match &found.help {
-            Some(given) => assert!(!help.is_empty() && given.starts_with(help), "{text}\n{given}"),
+            Some(given) => assert!(
+                !help.is_empty() && given.starts_with(help),
+                "{text}\n{given}"
+            ),
             None => assert_eq!(*help, "", "{text}"),
         }
         assert!(found.at.is_some(), "{text}");
@@ -187,18 +197,34 @@ fn each_wrong_thing_names_its_key_and_its_remedy() {
 
 #[test]
 fn a_secret_is_never_repeated() {
-    for key in ["hunter2", "-----BEGIN hunter2", "env:hunter2 hunter2", "file:"] {
-        let text = minimal(&format!("certificates: [{{ cert: a.pem, key: \"{key}\" }}]"));
+    for key in [
+        "hunter2",
+        "-----BEGIN hunter2",
+        "env:hunter2 hunter2",
+        "file:",
+    ] {
+        let text = minimal(&format!(
+            "certificates: [{{ cert: a.pem, key: \"{key}\" }}]"
+        ));
         let said = render(&parse(&text).problems, false);
         assert!(!said.contains("hunter2"), "{said}");
     }
-    let said = render(&parse(&minimal("").replace("http://", "http://me:hunter2@")).problems, false);
+    let said = render(
+        &parse(&minimal("").replace("http://", "http://me:hunter2@")).problems,
+        false,
+    );
     assert!(!said.contains("hunter2"), "{said}");
 }
 
 #[test]
 fn what_a_file_holds_cannot_write_on_the_terminal() {
-    let said = render(&parse(&minimal("\"no\\u001b[31mde\": 1\nnode: { workers: \"\\u001b[2J\" }")).problems, false);
+    let said = render(
+        &parse(&minimal(
+            "\"no\\u001b[31mde\": 1\nnode: { workers: \"\\u001b[2J\" }",
+        ))
+        .problems,
+        false,
+    );
     assert!(!said.contains('\u{1b}'), "{said:?}");
 }
 

