@@ -21,7 +21,7 @@ pub use freshen::{Freshened, freshen};
 pub use freshness::HEURISTIC_MAX;
 pub use request::{Bypass, Request};
 pub use reuse::{Reuse, reuse};
-pub use storable::{NotStored, store, strip};
+pub use storable::{NotStored, Unreadable, content_length, store, strip};
 
 use std::time::{Duration, SystemTime};
 

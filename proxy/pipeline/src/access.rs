@@ -14,6 +14,10 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, node: &NodeParts) {
         .response_written()
         .map_or(0, |head| head.status.as_u16());
     let duration = ctx.started.elapsed();
+    let cache = ctx.cache.result(&session.cache);
+    if let Some(cache) = cache {
+        cache.count();
+    }
     let routed = ctx.routed();
     match &routed {
         Some(routed) => routed.site_plan.metrics.request(status, duration),
@@ -52,7 +56,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, node: &NodeParts) {
             .as_ref()
             .map(|endpoint| &*endpoint.label),
         origin_time: ctx.origin.head_after,
-        cache: "",
+        cache: cache.map_or("", metrics::CacheResult::as_str),
         site: routed.as_ref().map_or("", |routed| &routed.site.site.name),
         route: routed.as_ref().map_or("", |routed| &routed.entry.route.key),
         user_agent: field(header::USER_AGENT),

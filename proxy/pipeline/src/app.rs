@@ -1,5 +1,6 @@
 //! The application a connection is handed to: Pingora's proxy with our time-outs and our HTTP/2 bounds.
 
+use crate::cache::Cache;
 use crate::live::Live;
 use crate::proxy::Proxy;
 use crate::retry;
@@ -36,9 +37,10 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// Makes the application that serves by `live`. `workers` is the number of threads, for the sizes of Pingora's pools.
+/// Makes the application that serves by `live`, with the store `cache`. `workers` is the number of threads, for the
+/// sizes of Pingora's pools.
 #[must_use]
-pub fn service(live: Arc<Live>, workers: usize) -> Arc<App> {
+pub fn service(live: Arc<Live>, cache: &'static Cache, workers: usize) -> Arc<App> {
     let conf = ServerConf {
         threads: workers.max(1),
         max_retries: retry::TRIES_MAX,
@@ -48,6 +50,7 @@ pub fn service(live: Arc<Live>, workers: usize) -> Arc<App> {
         &Arc::new(conf),
         Proxy {
             live: Arc::clone(&live),
+            cache,
         },
     );
     let mut options = HttpServerOptions::default();

@@ -1,5 +1,6 @@
 //! What a request carries from its first stage to its log line.
 
+use crate::cache::CacheCtx;
 use crate::fault::Fault;
 use crate::snapshot::{Place, Routed, Snapshot};
 use aegis_identity::{AddressText, Connection, RequestId};
@@ -26,6 +27,7 @@ pub struct Ctx {
     /// A second sentence for that page.
     pub(crate) more: Option<Arc<String>>,
     pub(crate) origin: OriginCtx,
+    pub(crate) cache: CacheCtx,
 }
 
 /// How the origin was asked.
@@ -57,6 +59,7 @@ impl Ctx {
             fault: None,
             more: None,
             origin: OriginCtx::default(),
+            cache: CacheCtx::default(),
         }
     }
 

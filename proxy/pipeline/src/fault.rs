@@ -31,6 +31,8 @@ pub enum Fault {
     Starting,
     /// The request has passed this proxy too often.
     Loop,
+    /// Only a stored answer would do, and there is none.
+    NotCached,
     /// The origin.
     Origin(OriginFault),
     /// A defect of ours.
@@ -95,7 +97,8 @@ impl Fault {
             | Self::PluginFailed
             | Self::BodiesHeld
             | Self::Starting => 503,
-            Self::Origin(
+            Self::NotCached
+            | Self::Origin(
                 OriginFault::ConnectTimeout | OriginFault::ReadTimeout | OriginFault::WriteTimeout,
             ) => 504,
             Self::Loop => 508,
@@ -119,6 +122,7 @@ impl Fault {
             Self::BodiesHeld => "bodies_held",
             Self::Starting => "starting",
             Self::Loop => "loop",
+            Self::NotCached => "not_cached",
             Self::Origin(fault) => fault.as_str(),
             Self::Internal => "internal",
             Self::ClientGone => "client_gone",
@@ -145,6 +149,7 @@ impl Fault {
             Self::BodiesHeld => "Too much is being sent to this site right now.",
             Self::Starting => "This server is starting and will be ready in a moment.",
             Self::Loop => "This request goes round in a circle.",
+            Self::NotCached => "Only what is stored here was asked for, and this is not.",
             Self::Origin(OriginFault::NoServer) => "The site has no server that could answer.",
             Self::Origin(
                 OriginFault::ConnectTimeout | OriginFault::ReadTimeout | OriginFault::WriteTimeout,

@@ -13,6 +13,7 @@
 mod access;
 mod answer;
 mod app;
+mod cache;
 mod ctx;
 mod facts;
 pub mod fault;
@@ -25,6 +26,7 @@ mod retry;
 mod snapshot;
 
 pub use app::{App, service};
+pub use cache::Cache;
 pub use ctx::Ctx;
 pub use live::Live;
 pub use snapshot::{NodeParts, Snapshot};

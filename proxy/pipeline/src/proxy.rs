@@ -1,6 +1,7 @@
 //! Pingora's hooks, each of which hands over to the stage it belongs to and translates what comes back.
 
 use crate::answer::{self, Answer};
+use crate::cache::{Cache, hooks, memory};
 use crate::ctx::Ctx;
 use crate::facts::{self, Facts};
 use crate::fault::Fault;
@@ -9,12 +10,14 @@ use crate::retry::Broken;
 use crate::{access, head, order};
 use aegis_origin::Pick;
 use async_trait::async_trait;
+use pingora_cache::key::HashBinary;
+use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp, RangeType, Session};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +25,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) live: Arc<Live>,
+    pub(crate) cache: &'static Cache,
 }
 
 #[async_trait]
@@ -40,20 +44,84 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    /// Stages 4 to 8.
+    /// Stages 4 to 9.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let step = match Facts::of(session.req_header()) {
             Ok(facts) => order::before_cache(&facts, ctx),
             Err(fault) => Err(fault.into()),
         };
         let Err(answer) = step else {
-            return Ok(false);
+            return memory::look_up(self.cache, session, ctx).await;
         };
         if matches!(answer, Answer::Page(Fault::Starting)) {
             ctx.more = Some(self.live.progress()).filter(|progress| !progress.is_empty());
         }
         answer::send(session, ctx, answer).await?;
         Ok(true)
+    }
+
+    fn request_cache_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        hooks::enable(self.cache, session, ctx);
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, _: &Session, ctx: &mut Ctx) -> Result<CacheKey> {
+        hooks::key(ctx)
+    }
+
+    fn cache_miss(&self, session: &mut Session, ctx: &mut Ctx) {
+        hooks::miss(session, ctx);
+    }
+
+    async fn cache_hit_filter(
+        &self,
+        _session: &mut Session,
+        _meta: &CacheMeta,
+        handler: &mut HitHandler,
+        _is_fresh: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<ForcedFreshness>> {
+        Ok(hooks::hit(handler, ctx))
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<RespCacheable> {
+        Ok(hooks::storable(self.cache, session, response, ctx))
+    }
+
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        _: &mut Ctx,
+        request: &RequestHeader,
+    ) -> Option<HashBinary> {
+        hooks::variance(self.cache, meta, request)
+    }
+
+    fn cache_not_modified_filter(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        _: &mut Ctx,
+    ) -> Result<bool> {
+        Ok(hooks::not_modified(session, response))
+    }
+
+    fn range_header_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Ctx,
+    ) -> RangeType {
+        hooks::range(session, response)
+    }
+
+    fn should_serve_stale(&self, _: &mut Session, ctx: &mut Ctx, error: Option<&Error>) -> bool {
+        hooks::serve_stale(error, ctx)
     }
 
     /// Stage 11: a server for this try.
@@ -149,7 +217,7 @@ impl ProxyHttp for Proxy {
     /// Stage 12, before anything is stored.
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
@@ -157,6 +225,7 @@ impl ProxyHttp for Proxy {
             ctx.origin.head_after = ctx.origin.asked.map(|asked| asked.elapsed());
         }
         head::from_origin(response);
+        hooks::origin_answered(session, response, ctx);
         Ok(())
     }
 
@@ -173,7 +242,8 @@ impl ProxyHttp for Proxy {
         if head::to_client(response, ctx)? {
             session.set_keepalive(None);
         }
-        Ok(())
+        hooks::invalidate(self.cache, session, response, ctx);
+        hooks::finish(session, response, ctx)
     }
 
     /// Every fault that comes out of Pingora becomes a page here.

@@ -139,10 +139,14 @@ fn is_understood(status: StatusCode) -> bool {
 }
 
 /// A length that is not one number.
-pub(crate) struct Unreadable;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable;
 
 /// `Content-Length`, if there is one.
-pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Unreadable> {
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Unreadable> {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let Some(value) = values.next() else {
         return Ok(None);

@@ -2,9 +2,10 @@
 #![allow(unreachable_pub, reason = "shared by the test files")]
 
 pub mod origin;
+pub mod script;
 pub mod settings;
 
-use aegis_pipeline::{Live, NodeParts, service};
+use aegis_pipeline::{Cache, Live, NodeParts, service};
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest, l4::stream::Stream};
@@ -29,7 +30,7 @@ impl Node {
             client: settings::client(),
             access: None,
         });
-        let app = service(Arc::clone(&live), 2);
+        let app = service(Arc::clone(&live), Cache::new(64 << 20), 2);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, watch) = watch::channel(false);
