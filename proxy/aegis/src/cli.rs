@@ -1,0 +1,182 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// The command line makes no sense (sysexits(3)).
+pub(crate) const EX_USAGE: u8 = 64;
+/// The settings are wrong (sysexits(3)).
+pub(crate) const EX_CONFIG: u8 = 78;
+
+/// The settings file when none is named.
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/aegis/aegis.yaml";
+
+const EXAMPLES: &str = "\
+Examples:
+  aegis run --origin http://127.0.0.1:3000       protect a local site, no file needed
+  aegis run -c aegis.yaml                        serve what the file says; edits go live
+  aegis check -c aegis.yaml                      list everything wrong with it
+  aegis explain https://shop.example.com/login   which site, route and rules, and why
+  aegis explain 01JD8Z3V6Q…                      why a request was stopped
+  aegis status                                   how the running node is
+
+Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong settings.";
+
+/// An edge proxy: TLS, a web application firewall in a sandbox, a cache, and an explanation for every block.
+#[derive(Debug, Parser)]
+#[command(name = "aegis", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve until SIGTERM; SIGHUP reads the settings again
+    Run(Run),
+    /// List everything that is wrong with a settings file
+    Check(Check),
+    /// Say what happens to a URL, or what happened to a request
+    Explain(Explain),
+    /// Say how the running node is
+    Status(Asking),
+    /// Say which versions are at work
+    Version(Version),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aegis run --origin http://127.0.0.1:3000
+  aegis run --origin http://10.0.0.5:8080 --origin http://10.0.0.6:8080 --listen [::]:80 --listen-tls [::]:443
+  aegis run -c /etc/aegis/aegis.yaml
+
+Without a file: https on [::]:8443 with a self-signed certificate, http on [::]:8080, the WAF blocks, 256 MiB of cache.")]
+pub(crate) struct Run {
+    /// Settings file [default: /etc/aegis/aegis.yaml, if no --origin is given]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Serve this origin without a file; repeat it for more servers of one pool
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    pub(crate) origin: Vec<String>,
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// Process log as JSON
+    #[arg(long)]
+    pub(crate) log_json: bool,
+}
+
+/// What stands in for a file.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Plain HTTP address; may be repeated
+    #[arg(long, value_name = "ADDR", requires = "origin")]
+    pub(crate) listen: Vec<String>,
+    /// HTTPS address; may be repeated
+    #[arg(long, value_name = "ADDR", requires = "origin")]
+    pub(crate) listen_tls: Vec<String>,
+    /// What the web application firewall does [default: block]
+    #[arg(long, value_name = "MODE", requires = "origin")]
+    pub(crate) waf: Option<WafMode>,
+    /// Where certificates and compiled modules are kept
+    #[arg(long, value_name = "DIR", requires = "origin")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Address of /metrics and the probes, on loopback
+    #[arg(long, value_name = "ADDR", requires = "origin")]
+    pub(crate) metrics: Option<String>,
+    /// Unix socket of `aegis status` and `aegis explain`
+    #[arg(long, value_name = "PATH", requires = "origin")]
+    pub(crate) admin_socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WafMode {
+    /// Attacks get 403
+    Block,
+    /// Attacks are written down and let through
+    Detect,
+    /// Not run; needs no module
+    Off,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Settings file
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aegis explain https://shop.example.com/api/cart -c aegis.yaml     from the file; no node needs to run
+  aegis explain https://shop.example.com/api/cart                   from the running node
+  aegis explain 01JD8Z3V6Q5G7J0K2M4N6P8R0S                          a request id, from the running node")]
+pub(crate) struct Explain {
+    /// A URL, or the id of a request
+    #[arg(value_name = "URL|REQUEST")]
+    pub(crate) what: String,
+    /// Method of the request
+    #[arg(short = 'X', long, default_value = "GET")]
+    pub(crate) method: String,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+/// How a running node is found and how the answer is printed.
+#[derive(Debug, Args)]
+pub(crate) struct Asking {
+    /// Settings file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Admin socket of the running node [default: as the settings say]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Version {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_that_stand_in_for_a_file_need_an_origin_and_exclude_a_file() {
+        let parse = |args: &str| Cli::try_parse_from(args.split(' '));
+        assert!(
+            parse(
+                "aegis run --origin http://a --origin http://b --listen 1 --listen-tls 2 --waf off"
+            )
+            .is_ok()
+        );
+        assert!(parse("aegis run").is_ok());
+        assert!(parse("aegis run --waf off").is_err());
+        assert!(parse("aegis run -c f --origin http://a").is_err());
+        assert!(parse("aegis run --origin http://a --waf maybe").is_err());
+    }
+}

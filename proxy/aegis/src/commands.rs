@@ -1,0 +1,52 @@
+//! One file for each command.
+
+mod check;
+mod explain;
+mod run;
+mod status;
+mod version;
+
+use crate::cli::Command;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Does what was asked.
+///
+/// # Errors
+/// It could not be done; wrong settings are no error but exit code 78.
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Version(args) => version::run(&args),
+    }
+}
+
+/// The admin socket of the node that is meant: the one named, the one the settings name, or the default.
+fn socket(named: Option<&Path>, config: Option<&Path>) -> PathBuf {
+    if let Some(socket) = named {
+        return socket.to_owned();
+    }
+    let config = config.unwrap_or(Path::new(crate::cli::DEFAULT_CONFIG));
+    // A node that runs from last known good has its socket where it always had it.
+    let default = default_state_dir();
+    let boot = aegis_control::boot(config, &default, &|_| Vec::new());
+    boot.map_or_else(
+        |_| default.join("admin.sock"),
+        |boot| boot.validated().settings.node.admin.socket.clone(),
+    )
+}
+
+/// Where state is kept when nothing says otherwise.
+fn default_state_dir() -> PathBuf {
+    let smallest = aegis_settings::Flags {
+        origins: vec!["http://127.0.0.1".to_owned()],
+        ..Default::default()
+    };
+    aegis_settings::from_flags(&smallest).map_or_else(
+        |_| PathBuf::from("/var/lib/aegis"),
+        |validated| validated.settings.node.state_dir,
+    )
+}

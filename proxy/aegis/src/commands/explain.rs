@@ -1,0 +1,242 @@
+//! `aegis explain`: what happens to a URL and why, or why a request was stopped.
+
+use super::socket;
+use crate::admin_client::{Answer, ask};
+use crate::cli::{EX_CONFIG, EX_USAGE, Explain, Output};
+use crate::explain;
+use crate::terminal::{self, line, tame};
+use aegis_telemetry::ring::Entry;
+use serde_json::Value;
+use std::process::ExitCode;
+
+pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
+    if args.what.contains("://") {
+        url(args)
+    } else if args.what.len() == 26 && args.what.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        request(args)
+    } else {
+        terminal::error(&format!(
+            "{} is neither a URL (https://host/path) nor a request id (26 letters and digits)",
+            tame(&args.what)
+        ));
+        Ok(ExitCode::from(EX_USAGE))
+    }
+}
+
+fn url(args: &Explain) -> anyhow::Result<ExitCode> {
+    let found = match &args.asking.config {
+        Some(file) if args.asking.socket.is_none() => {
+            let loaded = aegis_settings::load(file);
+            let Ok(validated) = &loaded.result else {
+                terminal::say(&aegis_settings::render(
+                    &loaded.problems,
+                    terminal::stderr_coloured(),
+                ));
+                return Ok(ExitCode::from(EX_CONFIG));
+            };
+            explain::offline(validated, &args.what, &args.method)
+        }
+        _ => {
+            let query = form_urlencoded::Serializer::new(String::new())
+                .append_pair("url", &args.what)
+                .append_pair("method", &args.method)
+                .finish();
+            let socket = socket(args.asking.socket.as_deref(), args.asking.config.as_deref());
+            match ask(&socket, &format!("/explain?{query}"))? {
+                Answer::Found(value) => Ok(value),
+                Answer::NotFound(why) | Answer::Refused(why) => Err(why),
+            }
+        }
+    };
+    match found {
+        Ok(value) => print(&value, args.asking.output, url_text),
+        Err(why) => fail(&why),
+    }
+}
+
+fn request(args: &Explain) -> anyhow::Result<ExitCode> {
+    let socket = socket(args.asking.socket.as_deref(), args.asking.config.as_deref());
+    match ask(&socket, &format!("/events?request={}", args.what))? {
+        Answer::Found(value) => print(&value, args.asking.output, request_text),
+        Answer::NotFound(why) | Answer::Refused(why) => fail(&why),
+    }
+}
+
+fn fail(why: &str) -> anyhow::Result<ExitCode> {
+    terminal::error(&tame(why));
+    Ok(ExitCode::FAILURE)
+}
+
+fn print(value: &Value, output: Output, text: fn(&Value) -> String) -> anyhow::Result<ExitCode> {
+    let text = match output {
+        Output::Json => format!("{value:#}\n"),
+        Output::Text => text(value),
+    };
+    terminal::answer(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => tame(text),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn url_text(value: &Value) -> String {
+    let mut out = String::new();
+    line!(out, "{} {}", shown(&value["method"]), shown(&value["url"]));
+    line!(
+        out,
+        "  site     {}  ({})",
+        shown(&value["site"]["name"]),
+        shown(&value["site"]["key"])
+    );
+    line!(
+        out,
+        "  route    {}  ({})",
+        shown(&value["route"]["path"]),
+        shown(&value["route"]["key"])
+    );
+    let action = &value["action"];
+    match action["kind"].as_str() {
+        Some("proxy") => {
+            let scheme = if action["origin"]["tls"] == true {
+                "https"
+            } else {
+                "http"
+            };
+            line!(
+                out,
+                "  origin   {}: {scheme} to {}",
+                shown(&action["pool"]),
+                shown(&action["origin"]["servers"])
+            );
+        }
+        Some("redirect") => line!(
+            out,
+            "  answer   {} to {}",
+            shown(&action["status"]),
+            shown(&action["to"])
+        ),
+        _ => line!(
+            out,
+            "  answer   {}, {} bytes of {}",
+            shown(&action["status"]),
+            shown(&action["bytes"]),
+            shown(&action["content_type"])
+        ),
+    }
+    line!(out, "  plugins  {}", shown(&value["plugins"]));
+    match value["cache_key"].as_str() {
+        Some(key) => line!(out, "  cached   under {}", tame(key)),
+        None => line!(out, "  cached   no"),
+    }
+    let Some(values) = value["values"].as_object() else {
+        return out;
+    };
+    let shown_values: Vec<_> = values
+        .iter()
+        .map(|(key, it)| (key, shown(&it["value"]), shown(&it["from"])))
+        .collect();
+    let width = |of: fn(&(&String, String, String)) -> usize| {
+        shown_values.iter().map(of).max().unwrap_or(0).min(40)
+    };
+    let (key_width, value_width) = (
+        width(|(key, _, _)| key.len()),
+        width(|(_, value, _)| value.len()),
+    );
+    line!(out, "  values");
+    for (key, value, from) in &shown_values {
+        line!(out, "    {key:key_width$}  {value:value_width$}  {from}");
+    }
+    out
+}
+
+fn request_text(value: &Value) -> String {
+    let Ok(e) = serde_json::from_value::<Entry>(value.clone()) else {
+        return format!("{value:#}\n");
+    };
+    let mut out = String::new();
+    let what = match (e.action.as_str(), e.status) {
+        ("detect", _) => "Let through (detect)".to_owned(),
+        ("block", 0) => "Cut".to_owned(),
+        ("block", status) => format!("{status} Blocked"),
+        (action, status) => format!("{status} Refused ({action})"),
+    };
+    let time = i64::try_from(e.time_ms / 1000)
+        .ok()
+        .and_then(|s| jiff::Timestamp::from_second(s).ok());
+    let time = time
+        .map(|t| t.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+        .unwrap_or_default();
+    line!(
+        out,
+        "{}   {} {}://{}{}   {time}   from {}",
+        tame(&what),
+        tame(&e.method),
+        tame(&e.scheme),
+        tame(&e.host),
+        tame(&e.target),
+        tame(&e.client)
+    );
+    for (index, rule) in e.rules.iter().enumerate() {
+        let word = if index == 0 { "why" } else { "" };
+        line!(
+            out,
+            "  {word:7} {} {}   {} = \"{}\"   {}",
+            rule.id,
+            tame(&rule.message),
+            tame(&rule.variable),
+            tame(&rule.value),
+            tame(&rule.severity)
+        );
+    }
+    line!(out, "  score   {} of {}", e.score, e.threshold);
+    line!(out, "  site    {} ({})", tame(&e.site), tame(&e.route));
+    line!(
+        out,
+        "  plugin  {}, mode {}, {:.1} ms",
+        tame(&e.plugin),
+        tame(&e.mode),
+        e.micros as f64 / 1000.0
+    );
+    if let Some(rule) = e.rules.first() {
+        line!(
+            out,
+            "  let it through next time:  waf.exclude_targets: [\"{}:{}\"]",
+            rule.id,
+            tame(&rule.variable)
+        );
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_block_is_explained_with_rule_variable_and_remedy() {
+        let event = json!({
+            "request_id": "01JD8Z3V6Q0000000000000000", "time_ms": 1_764_000_000_042_u64, "client": "203.0.113.9",
+            "method": "POST", "scheme": "https", "host": "shop.example.com", "target": "/login\u{1b}", "status": 403,
+            "site": "shop.example.com", "route": "sites[0]", "plugin": "waf", "mode": "block", "action": "block",
+            "rules": [{ "id": 942_100, "message": "SQL injection", "variable": "ARGS:user", "value": "a' or 1=1--",
+                        "severity": "critical", "phase": 2 }],
+            "score": 5, "threshold": 5, "micros": 1900,
+        });
+        let text = request_text(&event);
+        for part in [
+            "403 Blocked   POST https://shop.example.com/login\\u{1b}   2025-11-24 16:00:00Z   from 203.0.113.9",
+            "why     942100 SQL injection   ARGS:user = \"a' or 1=1--\"   critical",
+            "score   5 of 5",
+            "exclude_targets: [\"942100:ARGS:user\"]",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+}

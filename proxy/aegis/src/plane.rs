@@ -1,0 +1,267 @@
+//! The data plane as control sees it: checked settings become certificates, pools and a snapshot, which are then swapped
+//! in together.
+
+use crate::explain;
+use crate::sandbox::{self, Sandbox};
+use aegis_certs::{CertProblem, CertStore, Certificates};
+use aegis_control::{DataPlane, Progress, Questions, Rejection};
+use aegis_origin::PoolSet;
+use aegis_pipeline::{Live, NodeParts, Snapshot};
+use aegis_settings::model::Level;
+use aegis_settings::resolved::Validated;
+use aegis_telemetry::{events, log, metrics};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Handle;
+
+/// Longest wait for the first look-up of the origins' names.
+const NAMES: Duration = Duration::from_millis(400);
+
+/// The part of a node that serves.
+pub(crate) struct Plane {
+    workers: Handle,
+    live: Arc<Live>,
+    certificates: Arc<Certificates>,
+    node: NodeParts,
+    state_dir: PathBuf,
+    sandbox: Sandbox,
+    current: Mutex<Current>,
+}
+
+/// The settings in force, or those the node starts with.
+struct Current {
+    validated: Arc<Validated>,
+    snapshot: Option<Arc<Snapshot>>,
+    running: Arc<sandbox::Prepared>,
+}
+
+/// Everything compiled from one settings file.
+pub(crate) struct Prepared {
+    validated: Arc<Validated>,
+    store: CertStore,
+    snapshot: Arc<Snapshot>,
+    running: sandbox::Prepared,
+}
+
+impl Plane {
+    pub(crate) fn new(
+        workers: Handle,
+        live: Arc<Live>,
+        certificates: Arc<Certificates>,
+        node: NodeParts,
+        boot: &Arc<Validated>,
+    ) -> Self {
+        let current = Current {
+            validated: Arc::clone(boot),
+            snapshot: None,
+            running: Arc::default(),
+        };
+        let state_dir = boot.settings.node.state_dir.clone();
+        let sandbox = Sandbox::new(workers.clone(), boot.settings.node.clone());
+        Self {
+            workers,
+            live,
+            certificates,
+            node,
+            state_dir,
+            sandbox,
+            current: Mutex::new(current),
+        }
+    }
+
+    /// What is being made ready, for people.
+    pub(crate) fn preparing(&self) -> Vec<String> {
+        self.sandbox.preparing()
+    }
+
+    /// `node.shutdown.grace` in force.
+    pub(crate) fn grace(&self) -> Duration {
+        self.current.lock().validated.settings.node.shutdown.grace
+    }
+
+    /// Makes a new self-signed certificate when the one in force ends soon.
+    pub(crate) fn renew_self_signed(&self) {
+        if !self
+            .certificates
+            .current()
+            .is_renewal_due(SystemTime::now())
+        {
+            return;
+        }
+        let validated = Arc::clone(&self.current.lock().validated);
+        match CertStore::load(&validated, &self.state_dir) {
+            Ok((store, _)) => self.certificates.swap(store),
+            Err(problems) => problems.iter().for_each(report),
+        }
+    }
+
+    fn load_certificates(&self, validated: &Validated) -> Result<CertStore, Rejection> {
+        match CertStore::load(validated, &self.state_dir) {
+            Ok((store, warnings)) => {
+                warnings.iter().for_each(report);
+                Ok(store)
+            }
+            Err(problems) => {
+                let problems = problems
+                    .iter()
+                    .map(|p| format!("{p}; {}", p.help()))
+                    .collect();
+                Err(Rejection { problems })
+            }
+        }
+    }
+}
+
+fn report(problem: &CertProblem) {
+    let text = format!("{}; {}", problem.what, problem.help());
+    events::CertificateProblem {
+        name: &problem.key,
+        problem: &text,
+    }
+    .emit();
+}
+
+impl DataPlane for Plane {
+    type Prepared = Prepared;
+
+    fn needs_background(&self, validated: &Validated) -> bool {
+        let running = Arc::clone(&self.current.lock().running);
+        !self.sandbox.has_all(validated, &running)
+    }
+
+    fn prepare(
+        &self,
+        validated: &Arc<Validated>,
+        progress: &Progress,
+    ) -> Result<Prepared, Rejection> {
+        let store = self.load_certificates(validated)?;
+        let running = self.sandbox.prepare(validated, progress, &self.live)?;
+        let before = self.current.lock().snapshot.clone();
+        let previous = before.as_ref().map(|snapshot| &snapshot.pools);
+        let pools = PoolSet::build(&validated.pools, previous, &self.workers)
+            .map_err(|error| Rejection::new(error.to_string()))?;
+        progress.say("looking up the origins");
+        self.workers.block_on(pools.settle(NAMES));
+        let snapshot = Snapshot::build(
+            &validated.id,
+            self.node.clone(),
+            &validated.sites,
+            pools,
+            &running.plugins,
+        )
+        .map_err(|error| Rejection::new(error.to_string()))?;
+        Ok(Prepared {
+            validated: Arc::clone(validated),
+            store,
+            snapshot: Arc::new(snapshot),
+            running,
+        })
+    }
+
+    fn probe(&self, prepared: &Prepared) -> Result<(), Rejection> {
+        self.sandbox.probe(&prepared.running.plugins)
+    }
+
+    fn swap(&self, prepared: Prepared) {
+        let Prepared {
+            validated,
+            store,
+            snapshot,
+            running,
+        } = prepared;
+        log::set_level(level(validated.settings.node.log.level));
+        self.certificates.swap(store);
+        self.live.ready(Arc::clone(&snapshot));
+        *self.current.lock() = Current {
+            validated,
+            snapshot: Some(snapshot),
+            running: Arc::new(running),
+        };
+    }
+}
+
+impl Questions for Plane {
+    fn status(&self) -> Value {
+        let (validated, snapshot) = {
+            let current = self.current.lock();
+            (Arc::clone(&current.validated), current.snapshot.clone())
+        };
+        json!({
+            "sites": validated.sites.len(),
+            "requests": requests(),
+            "connections": metrics::CONNECTIONS_OPEN.get(),
+            "cache": cache(validated.settings.node.cache.memory),
+            "waf": waf_verdicts(),
+            "pools": snapshot.map(|snapshot| pools(&snapshot)),
+            "certificates": self.certificates.current().keys().iter().map(|key| json!({
+                "name": key.title(),
+                "kind": key.kind().to_string(),
+                "source": key.source(),
+                "days_left": key.time_left(SystemTime::now()).as_secs() / 86_400,
+            })).collect::<Vec<_>>(),
+        })
+    }
+
+    fn explain(&self, url: &str, method: &str) -> Result<Value, String> {
+        let current = self.current.lock();
+        let snapshot = current
+            .snapshot
+            .as_ref()
+            .ok_or("the node is starting; no settings are in force yet")?;
+        explain::explain(&current.validated, &snapshot.table, url, method)
+    }
+}
+
+fn requests() -> Value {
+    let of = |labels: &[(&str, &str)]| metrics::total("aegis_requests_total", labels);
+    json!({
+        "total": of(&[]),
+        "4xx": of(&[("class", "4xx")]),
+        "5xx": of(&[("class", "5xx")]),
+        "p50_seconds": metrics::request_seconds(0.5),
+        "p99_seconds": metrics::request_seconds(0.99),
+    })
+}
+
+fn cache(bytes_max: u64) -> Value {
+    let of = |result| metrics::total("aegis_cache_requests_total", &[("result", result)]);
+    json!({
+        "requests": metrics::total("aegis_cache_requests_total", &[]),
+        "hits": of("hit") + of("stale") + of("revalidated"),
+        "objects": metrics::CACHE_OBJECTS.get(),
+        "bytes": metrics::CACHE_BYTES.get(),
+        "bytes_max": bytes_max,
+    })
+}
+
+fn waf_verdicts() -> Value {
+    let of = |verdict| metrics::total("aegis_waf_verdicts_total", &[("verdict", verdict)]);
+    json!({
+        "clean": of("clean"), "detect": of("detect"), "block": of("block"), "limit": of("limit"), "fault": of("fault"),
+    })
+}
+
+fn pools(snapshot: &Snapshot) -> Value {
+    let pool = |pool: &Arc<aegis_origin::Pool>| {
+        let servers: Vec<_> = pool
+            .view()
+            .into_iter()
+            .map(|server| json!({ "server": server.server, "address": server.address.to_string(), "up": server.up }))
+            .collect();
+        json!({ "name": pool.name(), "servers": servers })
+    };
+    snapshot.pools.iter().map(pool).collect()
+}
+
+/// The process log's word for the settings' one.
+pub(crate) const fn level(level: Level) -> log::Level {
+    match level {
+        Level::Error => log::Level::Error,
+        Level::Warn => log::Level::Warn,
+        Level::Info => log::Level::Info,
+        Level::Debug => log::Level::Debug,
+    }
+}
