@@ -56,7 +56,7 @@ impl Guest {
     /// Runs the callbacks that are due.
     pub(crate) fn advance(&mut self, id: u32) -> Result<Progress, Fault> {
         loop {
-            let pending = !self.store.data().calls.pending.is_empty();
+            let pending = self.has_calls();
             let Some(stream) = self.stream(id) else {
                 return Ok(Progress::settled(Decision::Fault(FaultKind::Lost)));
             };
@@ -179,6 +179,11 @@ impl Guest {
         })
     }
 
+    /// Whether an HTTP call is out, which may resume or end any stream.
+    fn has_calls(&self) -> bool {
+        !self.store.data().calls.pending.is_empty()
+    }
+
     fn in_headers(&mut self, id: u32) -> bool {
         self.stream(id)
             .is_some_and(|s| matches!(s.phase, Phase::RequestHeaders | Phase::ResponseHeaders))
@@ -219,7 +224,6 @@ impl Guest {
 
     /// Ends the context, unless the module asks for more time for it; the stream, when it is over.
     pub(crate) fn finish(&mut self, id: u32) -> Result<Option<Stream>, Fault> {
-        let pending = !self.store.data().calls.pending.is_empty();
         let Some(stream) = self.stream(id) else {
             return Ok(None);
         };
@@ -228,7 +232,7 @@ impl Guest {
             stream.steps.clear();
             if let Some(done) = self.exports.done.clone()
                 && self.call(&done, id, id.cast_signed())? == 0
-                && pending
+                && self.has_calls()
             {
                 // Only an HTTP call can lead to `proxy_done`; without one the context would stay for ever.
                 if let Some(stream) = self.stream(id) {
@@ -236,7 +240,7 @@ impl Guest {
                 }
                 return Ok(None);
             }
-        } else if stream.lingering && pending {
+        } else if stream.lingering && self.has_calls() {
             return Ok(None);
         }
         if let Some(log) = self.exports.log.clone() {

@@ -13,6 +13,7 @@ use crate::verdict::{Decision, FaultKind};
 use crate::{HttpCallRequest, LateEvent};
 use aegis_telemetry::events::PluginFault;
 use aegis_telemetry::metrics::PLUGIN_CONTEXTS_LOST;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,7 +62,8 @@ fn one(job: Job) {
     match result {
         Ok(Ok(End::Idle)) => plugin.put_back(&slot, desk.guest),
         Ok(Ok(End::LetGo)) => {
-            desk.lose(None, FaultKind::Lost);
+            let streams = std::mem::take(&mut desk.guest.state().streams);
+            lose(&plugin, streams, None, FaultKind::Lost);
             plugin.let_go(&slot, desk.guest, "memory");
         }
         Ok(Err(fault)) => desk.fault(fault),
@@ -332,26 +334,31 @@ impl Desk<'_> {
             detail: &fault.detail,
         }
         .emit();
-        self.lose(self.culprit, fault.kind);
+        let streams = std::mem::take(&mut self.guest.state().streams);
         drop(self.guest);
         let was_root = self.plugin.root_is(self.slot);
         self.plugin.ended(self.slot, "fault");
         self.plugin.replace_ended(was_root);
+        lose(self.plugin, streams, self.culprit, fault.kind);
     }
+}
 
-    /// Tells everybody with a stream in this instance.
-    fn lose(&mut self, culprit: Option<u32>, kind: FaultKind) {
-        let mut lost = 0;
-        for (id, stream) in self.guest.state().streams.drain() {
-            let is_culprit = culprit == Some(id);
-            lost += u64::from(!is_culprit && stream.phase != Phase::Done);
-            if let Some(waiter) = stream.waiter {
-                waiter.fault(if is_culprit { kind } else { FaultKind::Lost });
-            }
+/// Tells everybody with a stream in an instance that is no more.
+fn lose(plugin: &Plugin, streams: HashMap<u32, Stream>, culprit: Option<u32>, kind: FaultKind) {
+    let others = streams
+        .iter()
+        .filter(|(id, stream)| culprit != Some(**id) && stream.phase != Phase::Done);
+    let lost = u64::try_from(others.count()).unwrap_or_default();
+    PLUGIN_CONTEXTS_LOST.with(&[plugin.name()]).inc_by(lost);
+    for (id, stream) in streams {
+        let kind = if culprit == Some(id) {
+            kind
+        } else {
+            FaultKind::Lost
+        };
+        if let Some(waiter) = stream.waiter {
+            waiter.fault(kind);
         }
-        PLUGIN_CONTEXTS_LOST
-            .with(&[self.plugin.name()])
-            .inc_by(lost);
     }
 }
 
