@@ -28,7 +28,10 @@ fn all(steps: &mut Steps) -> Result<()> {
         steps::run(&mut cargo(&[&["build"], &ALL[..]].concat()))?;
         steps::run(&mut cargo(&[&["test", "--no-run"], &ALL[..]].concat()))
     })?;
-    steps.step("modules", || modules::build(&modules_dir()))?;
+    steps.step("modules", || {
+        modules::build(&modules_dir())?;
+        modules::build_examples(&modules_dir())
+    })?;
     // One selection of packages throughout: another would resolve other features and build dependencies anew.
     steps.step("unit tests", || {
         steps::run(&mut cargo(
