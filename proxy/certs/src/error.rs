@@ -263,7 +263,7 @@ impl CertError {
             Self::ChainGap { .. } => {
                 "order the file: the site's certificate, its issuer, that one's issuer"
             }
-            Self::KeyReadable { .. } => "chmod 600",
+            Self::KeyReadable { .. } => "chmod 600 it, or 640 with a group that aegis is in",
             Self::TooManyHosts { .. } => "name certificates under certificates:",
         }
     }

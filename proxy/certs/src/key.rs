@@ -47,14 +47,15 @@ impl KeyKind {
             .get(2..)
             .unwrap_or_default()
             .as_chunks::<2>();
-        pairs
-            .iter()
-            .any(|&pair| match (self, u16::from_be_bytes(pair)) {
-                (Self::EcdsaP256, 0x0403) | (Self::Ecdsa, 0x0503 | 0x0603) => true,
-                (Self::Rsa, 0x0401 | 0x0501 | 0x0601 | 0x0804..=0x0806) => true,
-                (Self::Ed25519, 0x0807) => true,
-                _ => false,
-            })
+        pairs.iter().any(|&pair| {
+            matches!(
+                (self, u16::from_be_bytes(pair)),
+                (Self::EcdsaP256, 0x0403)
+                    | (Self::Ecdsa, 0x0503 | 0x0603)
+                    | (Self::Rsa, 0x0401 | 0x0501 | 0x0601 | 0x0804..=0x0806)
+                    | (Self::Ed25519, 0x0807)
+            )
+        })
     }
 }
 

@@ -205,3 +205,40 @@ impl GetSocketDigest for Conn {
 
 impl Ssl for Conn {}
 impl Peek for Conn {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn what_is_read_ahead_arrives_whole_and_in_order_whatever_is_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let local = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(local), listener.accept());
+        let (mut client, (tcp, peer)) = (client.unwrap(), accepted.unwrap());
+        let mut conn = Conn::new(tcp, peer, local, true);
+        let sent: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+        let expected = sent.clone();
+        let writer = tokio::spawn(async move {
+            for part in sent.chunks(7_777) {
+                client.write_all(part).await.unwrap();
+            }
+        });
+        assert!(conn.wait_for_byte().await);
+        let mut got = Vec::new();
+        // As a reader of records asks: a head of five bytes, then the rest; and other ways.
+        for size in [5, 16_384, 1, 4_095, 4_096, 100].into_iter().cycle() {
+            let mut part = vec![0; size];
+            let read = conn.read(&mut part).await.unwrap();
+            if read == 0 {
+                break;
+            }
+            got.extend_from_slice(&part[..read]);
+        }
+        assert!(got == expected);
+        assert_eq!(conn.ahead.capacity(), 0, "an idle connection holds nothing");
+        writer.await.unwrap();
+    }
+}

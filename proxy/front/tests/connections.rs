@@ -136,6 +136,27 @@ fn at_a_stop_idle_connections_close_at_once_and_requests_in_flight_finish() {
 }
 
 #[test]
+fn at_a_stop_a_request_in_flight_over_http2_finishes_and_its_connection_ends() {
+    let door = start(config(), &[tls(V1_2, true)], store(&[("a", ec_key())]));
+    let curl = std::process::Command::new("curl")
+        .args(["-sk", "--http2", "--max-time", "30"])
+        .arg(format!("https://{}/hold", door.address()))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("the request is in flight", || {
+        door.app.held.load(Ordering::SeqCst) == 1
+    });
+    door.say_stop();
+    door.go();
+    let answer = curl.wait_with_output().unwrap();
+    assert!(answer.status.success());
+    let answer = String::from_utf8(answer.stdout).unwrap();
+    assert!(answer.contains("alpn=h2 "), "{answer}");
+    assert_eq!(door.drained().cut, 0);
+}
+
+#[test]
 fn after_the_grace_the_rest_is_cut_and_counted() {
     let door = start(
         DoorConfig {
