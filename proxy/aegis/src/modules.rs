@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 /// The WAF module's file.
 const CORAZA: &str = "coraza.wasm";
-/// What is known of a module's contents: versions, written when it was built.
-const MANIFEST: &str = "manifest.json";
 
 /// The directories that may hold modules, best first.
 fn directories(exe: &Path) -> Vec<PathBuf> {
@@ -73,14 +71,10 @@ fn in_source_tree(exe: &Path) -> bool {
         .any(|dir| dir.join("Cargo.toml").is_file() && dir.join("wasm-modules").is_dir())
 }
 
-/// What the manifest says about the WAF module: `coraza` and `crs`, if it is there and says it.
+/// What the manifest beside the WAF module says: `coraza` and `crs`, if it is there.
 pub(crate) fn coraza_versions() -> Option<serde_json::Value> {
-    let path = coraza().ok()?.with_file_name(MANIFEST);
-    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    manifest
-        .get(CORAZA)
-        .or_else(|| manifest.get("coraza"))
-        .cloned()
+    let manifest = std::fs::read(coraza().ok()?.with_extension("json")).ok()?;
+    serde_json::from_slice(&manifest).ok()
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use aegis_control::{Progress, Rejection};
 use aegis_pipeline::waf::Profile;
 use aegis_pipeline::{Live, Named, Plugins, late_event};
 use aegis_plugins::{
-    Body, Decision, FaultKind, Host, HostConfig, NoHttpCalls, Plugin, PluginSpec, RequestHead,
-    Stage,
+    Body, Decision, FaultKind, Host, HostConfig, NoHttpCalls, Plugin, PluginSpec, Properties,
+    RequestHead, Stage,
 };
 use aegis_settings::model;
 use aegis_settings::resolved::Validated;
@@ -133,9 +133,8 @@ impl Sandbox {
     }
 
     fn probe_one(&self, plugin: &Arc<Plugin>) -> Option<String> {
-        let verdict =
-            self.workers
-                .block_on(plugin.request(plain_request(), Body::None, Arc::default()));
+        let asked = plugin.request(plain_request(), Body::None, plain_properties());
+        let verdict = self.workers.block_on(asked);
         match verdict.decision {
             // A full queue says nothing about the plugin.
             Decision::Fault(FaultKind::QueueFull | FaultKind::QueueWait) => None,
@@ -268,6 +267,15 @@ fn hash_file(path: &Path) -> std::io::Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(path)?)?;
     Ok(hasher.finalize())
+}
+
+/// The WAF's own defaults, under a number that no policy of a route is likely to have.
+fn plain_properties() -> Arc<Properties> {
+    let waf_policy = Some((u64::MAX, Bytes::from_static(b"{}")));
+    Arc::new(Properties {
+        waf_policy,
+        ..Properties::default()
+    })
 }
 
 fn plain_request() -> Arc<RequestHead> {

@@ -133,6 +133,10 @@ fn state_dirs(path: &Path, default: &Path) -> Vec<PathBuf> {
 
 /// The value of `state_dir:` in a file that may be broken elsewhere.
 fn salvage(path: &Path) -> Option<PathBuf> {
+    // Opening a pipe would wait for its other end.
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
     let mut bytes = Vec::new();
     File::open(path)
         .ok()?
@@ -197,7 +201,8 @@ fn write_note(note: &Path, state_dir: &Path) -> std::io::Result<()> {
         if is_used && kept < NOTES_MAX {
             kept += 1;
         } else {
-            std::fs::remove_file(other.path())?;
+            // Another node may tidy up at the same time.
+            let _gone = std::fs::remove_file(other.path());
         }
     }
     std::fs::write(note, format!("{}\n", state_dir.display()))

@@ -105,7 +105,7 @@ impl WafEvent<'_> {
                 site = self.entry.site,
                 client = self.entry.client,
                 verdict = self.verdict.as_str(),
-                rule = self.entry.rules.first().map(|rule| rule.id),
+                rule = self.entry.heaviest().next().map(|rule| rule.id),
                 "waf"
             );
         }

@@ -81,6 +81,12 @@ pub struct Rule {
 }
 
 impl Entry {
+    /// The rules that weigh most: those of the highest severity, or all if none says how severe it is.
+    pub fn heaviest(&self) -> impl Iterator<Item = &Rule> {
+        let most = self.rules.iter().map(Rule::weight).max().unwrap_or(0);
+        self.rules.iter().filter(move |rule| rule.weight() == most)
+    }
+
     fn texts(&mut self) -> [&mut String; 10] {
         [
             &mut self.request_id,
@@ -127,6 +133,26 @@ impl Entry {
             })
             .sum();
         size_of::<Self>() + own + self.action.len() + rules
+    }
+}
+
+impl Rule {
+    /// By the words of ModSecurity.
+    fn weight(&self) -> usize {
+        const WORDS: [&str; 8] = [
+            "debug",
+            "info",
+            "notice",
+            "warning",
+            "error",
+            "critical",
+            "alert",
+            "emergency",
+        ];
+        WORDS
+            .iter()
+            .position(|word| *word == self.severity)
+            .map_or(0, |place| place + 1)
     }
 }
 
@@ -316,6 +342,27 @@ mod tests {
         ring.push(old);
         assert!(ring.find("old").is_none());
         assert!(ring.recent(1).is_empty());
+    }
+
+    #[test]
+    fn the_rules_that_weigh_most_are_told_from_the_rest() {
+        let mut e = entry("x");
+        let rule = |id, severity: &str| Rule {
+            id,
+            severity: severity.into(),
+            ..Rule::default()
+        };
+        e.rules = vec![
+            rule(1, "warning"),
+            rule(2, "critical"),
+            rule(3, "notice"),
+            rule(4, "critical"),
+        ];
+        assert_eq!(e.heaviest().map(|rule| rule.id).collect::<Vec<_>>(), [2, 4]);
+        e.rules = vec![rule(1, ""), rule(2, "?")];
+        assert_eq!(e.heaviest().count(), 2);
+        e.rules.clear();
+        assert_eq!(e.heaviest().count(), 0);
     }
 
     #[test]

@@ -203,12 +203,15 @@ fn request_text(value: &Value) -> String {
         tame(&e.mode),
         e.micros as f64 / 1000.0
     );
-    if let Some(rule) = e.rules.first() {
+    let targets: Vec<_> = e
+        .heaviest()
+        .map(|rule| format!("\"{}:{}\"", rule.id, tame(&rule.variable)))
+        .collect();
+    if !targets.is_empty() {
         line!(
             out,
-            "  let it through next time:  waf.exclude_targets: [\"{}:{}\"]",
-            rule.id,
-            tame(&rule.variable)
+            "  let it through next time:  waf: {{ exclude_targets: [{}] }}",
+            targets.join(", ")
         );
     }
     out
@@ -234,7 +237,7 @@ mod tests {
             "403 Blocked   POST https://shop.example.com/login\\u{1b}   2025-11-24 16:00:00Z   from 203.0.113.9",
             "why     942100 SQL injection   ARGS:user = \"a' or 1=1--\"   critical",
             "score   5 of 5",
-            "exclude_targets: [\"942100:ARGS:user\"]",
+            "exclude_targets: [\"942100:ARGS:user\"] }",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }

@@ -28,7 +28,10 @@ pub(super) fn run(args: &Version) -> anyhow::Result<ExitCode> {
         }
         Output::Text => {
             let waf = match (coraza, crs) {
-                (None, None) => "no WAF module found (cargo xtask modules)".to_owned(),
+                (None, None) => modules::coraza().map_or_else(
+                    |error| format!("{error:#}"),
+                    |path| format!("coraza of unknown version in {}", path.display()),
+                ),
                 (coraza, crs) => format!(
                     "coraza {}, CRS {}",
                     coraza.unwrap_or("?"),
