@@ -166,7 +166,9 @@ pub(crate) fn storable(
         }
         Err(why) => {
             let reason = reason(why, head.status.is_server_error());
-            if confirmed {
+            // A new answer that may not be kept replaces the stored one all the same; a failure does not.
+            let replaced = session.cache.maybe_cache_meta().is_some();
+            if confirmed || (replaced && !head.status.is_server_error()) {
                 return forget(cache, ctx, reason);
             }
             ctx.cache.facts = None;
@@ -192,8 +194,9 @@ fn confirm(
     }
 }
 
-/// What the origin confirmed may not be kept any longer.
-fn forget(cache: &Cache, ctx: &Ctx, reason: NoCacheReason) -> RespCacheable {
+/// What is stored may not be kept any longer.
+fn forget(cache: &Cache, ctx: &mut Ctx, reason: NoCacheReason) -> RespCacheable {
+    ctx.cache.facts = None;
     if let Some(key) = ctx.cache.key {
         cache.l1.remove(key);
     }

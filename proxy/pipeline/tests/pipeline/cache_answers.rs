@@ -414,3 +414,31 @@ async fn without_a_length_the_stored_answer_has_one() {
     assert_eq!(get(&node, "Range: bytes=6-\r\n").await.text(), "world");
     assert_eq!(origin.seen().len(), 1);
 }
+
+#[tokio::test]
+async fn what_the_cache_said_is_counted() {
+    let count = |result: &str| -> u64 {
+        let name = format!("aegis_cache_requests_total{{result=\"{result}\"}} ");
+        let metrics = aegis_telemetry::metrics::render();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        line.and_then(|count| count.parse().ok()).unwrap_or(0)
+    };
+    let (_origin, node) = node_with("Cache-Control: max-age=60\r\n", "hello").await;
+    // Other tests count too, so only that a number grew can be said.
+    for (fields, result) in [
+        ("", "miss"),
+        ("", "hit"),
+        ("Cache-Control: no-store\r\n", "bypass"),
+    ] {
+        let before = count(result);
+        let mut client = node.connect().await;
+        client
+            .send(format!(
+                "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{fields}\r\n"
+            ))
+            .await;
+        // The connection ends after the request was counted.
+        client.bytes(usize::MAX).await;
+        assert!(count(result) > before, "{result}");
+    }
+}

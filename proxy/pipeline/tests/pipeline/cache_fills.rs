@@ -143,7 +143,7 @@ async fn a_client_that_leaves_takes_nothing_from_the_others() {
     drop(second);
     exchange.send("efghij").await;
     assert!(
-        exchange.is_closed().await,
+        exchange.closes().await,
         "fetched to its end though nobody is left"
     );
     read_to(&mut asking(&node).await, "abcdefghij").await;

@@ -79,7 +79,7 @@ impl Exchange {
     }
 
     /// Waits for the other side to end the connection.
-    pub async fn is_closed(mut self) -> bool {
+    pub async fn closes(mut self) -> bool {
         let mut byte = [0];
         let read = tokio::time::timeout(DEADLINE, self.socket.read(&mut byte)).await;
         matches!(read.expect("ends in time"), Ok(0) | Err(_))
