@@ -167,5 +167,4 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[path = "self_signed_tests.rs"]
 mod tests;

@@ -299,5 +299,4 @@ fn warnings(key: &CertifiedKey, now: SystemTime) -> impl Iterator<Item = CertErr
 }
 
 #[cfg(test)]
-#[path = "store_tests.rs"]
 mod tests;

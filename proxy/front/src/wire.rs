@@ -4,15 +4,12 @@
 //! without gathering is a packet and a system call for each, and under TLS a record. What does not fit is sent at once
 //! together with what was gathered.
 
+mod facts;
+mod farewell;
+
 use crate::conn::Transport;
 use aegis_identity::Connection;
-use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
 use pingora_error::Result as PingoraResult;
 use pingora_http::ResponseHeader;
 use std::future::Future;
@@ -21,8 +18,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// Gathered at most. Under TLS it is a record's longest plain text, so that a long response is full records.
 const GATHERED_TLS: usize = 16 * 1024;
@@ -32,11 +29,6 @@ const GATHERED_PLAIN: usize = 4 * 1024;
 const PARTS_MAX: usize = 16;
 /// The preface of HTTP/2, the longest that is waited for before an app is asked (RFC 9113 §3.4).
 pub(crate) const FIRST_MAX: usize = 24;
-/// How long, and for how many bytes, a client that still sends is listened to after the last answer. Closing at once
-/// would reset the connection, and it might never see that answer (RFC 9112 §9.6).
-const FAREWELL: Duration = Duration::from_secs(5);
-const FAREWELL_BYTES_MAX: usize = 16 << 20;
-
 /// A client's stream of plain bytes.
 #[derive(Debug)]
 pub struct Wire<S: Transport> {
@@ -306,70 +298,5 @@ impl<S: Transport> AsyncWrite for Wire<S> {
     }
 }
 
-#[async_trait]
-impl<S: Transport> Shutdown for Wire<S> {
-    async fn shutdown(&mut self) {
-        if AsyncWriteExt::shutdown(self).await.is_err() || self.ended {
-            return;
-        }
-        let tcp = self.inner.conn().tcp();
-        let farewell = async {
-            let mut left = FAREWELL_BYTES_MAX;
-            while tcp.readable().await.is_ok() {
-                let mut scratch = [0; 4096];
-                match tcp.try_read(&mut scratch) {
-                    Ok(0) => break,
-                    Ok(read) if read < left => left -= read,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Ok(_) | Err(_) => break,
-                }
-            }
-        };
-        // Either it has ended, or it has had its time.
-        drop(timeout(FAREWELL, farewell).await);
-    }
-}
-
-impl<S: Transport> UniqueID for Wire<S> {
-    fn id(&self) -> UniqueIDType {
-        self.inner.id()
-    }
-}
-
-impl<S: Transport> Ssl for Wire<S> {
-    fn get_ssl(&self) -> Option<&pingora_core::protocols::tls::TlsRef> {
-        self.inner.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
-    }
-}
-
-impl<S: Transport> GetTimingDigest for Wire<S> {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
-    }
-}
-
-impl<S: Transport> GetProxyDigest for Wire<S> {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        Some(Arc::clone(&self.proxy))
-    }
-}
-
-impl<S: Transport> GetSocketDigest for Wire<S> {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
-    }
-}
-
-impl<S: Transport> Peek for Wire<S> {}
-
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;
