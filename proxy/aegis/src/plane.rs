@@ -60,7 +60,7 @@ impl Plane {
             running: Arc::default(),
         };
         let state_dir = boot.settings.node.state_dir.clone();
-        let sandbox = Sandbox::new(workers.clone(), boot.settings.node.clone());
+        let sandbox = Sandbox::new(workers.clone(), boot.settings.node.clone(), &live);
         Self {
             workers,
             live,

@@ -3,10 +3,9 @@
 use crate::modules;
 use aegis_control::{Progress, Rejection};
 use aegis_pipeline::waf::Profile;
-use aegis_pipeline::{Live, Named, Plugins, late_event};
+use aegis_pipeline::{Calls, Live, Named, Plugins, late_event};
 use aegis_plugins::{
-    Body, Decision, FaultKind, Host, HostConfig, NoHttpCalls, Plugin, PluginSpec, Properties,
-    RequestHead, Stage,
+    Body, Decision, FaultKind, Host, HostConfig, Plugin, PluginSpec, Properties, RequestHead, Stage,
 };
 use aegis_settings::model;
 use aegis_settings::resolved::Validated;
@@ -55,14 +54,16 @@ pub(crate) struct Prepared {
 pub(crate) struct Sandbox {
     workers: Handle,
     node: model::Node,
+    calls: Arc<Calls>,
     host: Mutex<Option<Arc<Host>>>,
 }
 
 impl Sandbox {
-    pub(crate) fn new(workers: Handle, node: model::Node) -> Self {
+    pub(crate) fn new(workers: Handle, node: model::Node, live: &Arc<Live>) -> Self {
         Self {
             workers,
             node,
+            calls: Calls::new(live),
             host: Mutex::new(None),
         }
     }
@@ -164,7 +165,7 @@ impl Sandbox {
             wait_max: pool.wait_max,
             cache_dir: self.node.state_dir.join("modules"),
             runtime: self.workers.clone(),
-            http: Arc::new(NoHttpCalls),
+            http: Arc::clone(&self.calls) as _,
             late_events: Some(Arc::new(late_event)),
         });
         let made = made.map_err(|error| Rejection::new(error.to_string()))?;
