@@ -60,7 +60,7 @@ pub enum CertError {
         /** The system's word. */
         reason: io::Error,
     },
-    /** The file is past [`FILE_BYTES_MAX`](crate::read::FILE_BYTES_MAX). */
+    /** The file is past the bound. */
     #[error("{} is larger than {max} bytes", path.display())]
     TooLarge {
         /** The file. */
