@@ -12,6 +12,7 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use wasmtime::{Engine, Module};
 
@@ -107,16 +108,7 @@ impl Compiled {
     }
 
     fn store(&self, path: &Path, head: &[u8], code: &[u8]) -> io::Result<()> {
-        let new = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(head)?;
-        file.write_all(code)?;
-        file.sync_all()?;
+        let new = write_new(path, &[head, code])?;
         fs::rename(&new, path)?;
         self.prune(path)
     }
@@ -163,26 +155,29 @@ fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Writes a private file beside `path`, under a name nobody else uses: another process may share the folder.
+fn write_new(path: &Path, parts: &[&[u8]]) -> io::Result<PathBuf> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let new = path.with_extension(format!("{}-{count}.new", std::process::id()));
+    // Left by a process of the same id that died.
+    drop(fs::remove_file(&new));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.sync_all()?;
+    Ok(new)
+}
+
 /// The key of this node; one that others could have read is replaced.
 fn node_key(path: &Path) -> io::Result<NodeKey> {
-    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    match OpenOptions::new()
-        .read(true)
-        .custom_flags(no_follow)
-        .open(path)
-    {
-        Ok(mut file) => {
-            let meta = file.metadata()?;
-            let mut key = [0; 32];
-            let ours =
-                meta.mode() & 0o077 == 0 && meta.uid() == rustix::process::geteuid().as_raw();
-            if ours && meta.len() == 32 && file.read_exact(&mut key).is_ok() {
-                return Ok(NodeKey(key));
-            }
-            tracing::warn!(path = %path.display(), "key of compiled modules is not private to us or damaged: making a new one");
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    if let Some(key) = read_key(path)? {
+        return Ok(key);
     }
     let mut key = [0; 32];
     let mut rest = key.as_mut_slice();
@@ -190,17 +185,39 @@ fn node_key(path: &Path) -> io::Result<NodeKey> {
         let got = rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty())?;
         rest = rest.get_mut(got..).unwrap_or_default();
     }
-    let new = path.with_extension("new");
-    drop(fs::remove_file(&new));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(&key)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    Ok(NodeKey(key))
+    let new = write_new(path, &[&key])?;
+    // Whoever links first has made the key; a second one takes that.
+    let linked = fs::hard_link(&new, path);
+    fs::remove_file(&new)?;
+    match linked {
+        Ok(()) => Ok(NodeKey(key)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            read_key(path)?.ok_or_else(|| io::Error::other("the key of compiled modules vanished"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn read_key(path: &Path) -> io::Result<Option<NodeKey>> {
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut file = match OpenOptions::new()
+        .read(true)
+        .custom_flags(no_follow)
+        .open(path)
+    {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let meta = file.metadata()?;
+    let mut key = [0; 32];
+    let ours = meta.mode() & 0o077 == 0 && meta.uid() == rustix::process::geteuid().as_raw();
+    if ours && meta.len() == 32 && file.read_exact(&mut key).is_ok() {
+        return Ok(Some(NodeKey(key)));
+    }
+    tracing::warn!(path = %path.display(), "key of compiled modules is not private to us or damaged: making a new one");
+    fs::remove_file(path)?;
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Driving streams through a module's callbacks.
 
 use crate::guest::{Fault, Guest};
+use crate::limits::LINGERING_MAX;
 use crate::state::{CallResponse, ROOT};
 use crate::stream::{Phase, Step, Stream};
 use crate::verdict::{Decision, FaultKind, Verdict};
@@ -184,6 +185,12 @@ impl Guest {
         !self.store.data().calls.pending.is_empty()
     }
 
+    /// Contexts that asked for more time after their stream's end.
+    fn lingering(&self) -> usize {
+        let streams = self.store.data().streams.values();
+        streams.filter(|stream| stream.lingering).count()
+    }
+
     fn in_headers(&mut self, id: u32) -> bool {
         self.stream(id)
             .is_some_and(|s| matches!(s.phase, Phase::RequestHeaders | Phase::ResponseHeaders))
@@ -222,7 +229,8 @@ impl Guest {
         verdict
     }
 
-    /// Ends the context, unless the module asks for more time for it; the stream, when it is over.
+    /// Ends the context, unless the module asks for more time for it
+    /// (`proxy_on_done` returned false); the stream, when it is over.
     pub(crate) fn finish(&mut self, id: u32) -> Result<Option<Stream>, Fault> {
         let Some(stream) = self.stream(id) else {
             return Ok(None);
@@ -232,15 +240,14 @@ impl Guest {
             stream.steps.clear();
             if let Some(done) = self.exports.done.clone()
                 && self.call(&done, id, id.cast_signed())? == 0
-                && self.has_calls()
+                && self.lingering() < LINGERING_MAX
             {
-                // Only an HTTP call can lead to `proxy_done`; without one the context would stay for ever.
                 if let Some(stream) = self.stream(id) {
                     stream.lingering = true;
                 }
                 return Ok(None);
             }
-        } else if stream.lingering && self.has_calls() {
+        } else if stream.lingering {
             return Ok(None);
         }
         if let Some(log) = self.exports.log.clone() {

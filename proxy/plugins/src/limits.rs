@@ -23,6 +23,10 @@ pub(crate) const GROWTH_MAX: usize = 64 << 20;
 pub(crate) const RETIRE_AFTER: Duration = Duration::from_secs(30);
 /// The whole time of one verdict, with its HTTP calls.
 pub const VERDICT_MAX: Duration = Duration::from_secs(30);
+/// Contexts of an instance that asked for time after their stream's end, until `proxy_done`.
+pub(crate) const LINGERING_MAX: usize = 16;
+/// The time they get.
+pub(crate) const LINGER_MAX: Duration = Duration::from_secs(10);
 /// A request may wait this long when its plugin has no live instance and one is being configured.
 pub(crate) const REBUILD_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Fields of a header list after a module's edit.

@@ -2,13 +2,14 @@
 
 use crate::guest::{Fault, Guest};
 use crate::host::Core;
-use crate::limits::VERDICT_MAX;
+use crate::limits::{LINGER_MAX, VERDICT_MAX};
 use crate::plugin::Plugin;
 use crate::pool::{Act, Job, NewRequest, Task};
 use crate::slot::{Slot, Taken};
 use crate::spec::Inspect;
 use crate::state::CallResponse;
 use crate::stream::{Phase, Stream};
+use crate::ticket::Waiter;
 use crate::verdict::{Decision, FaultKind};
 use crate::{HttpCallRequest, LateEvent};
 use aegis_telemetry::events::PluginFault;
@@ -121,7 +122,9 @@ impl Desk<'_> {
                 Act::Close { id } => self.finish(id)?,
                 Act::HttpResponse { token, response } => {
                     self.guest.begin(self.plugin.budget(response.body.len()));
+                    self.culprit = self.guest.state().calls.pending.get(&token).copied();
                     self.guest.http_response(token, response)?;
+                    self.culprit = None;
                     self.after_call();
                 }
                 Act::Expire { id } => self.expire(id)?,
@@ -199,11 +202,6 @@ impl Desk<'_> {
     /// The stream waits for an HTTP call: no instance is held meanwhile, but not for ever.
     fn wait(&mut self, id: u32) {
         let used = self.guest.state().budget.used();
-        let (plugin, slot, site) = (
-            Arc::downgrade(self.plugin),
-            Arc::downgrade(self.slot),
-            self.site.clone(),
-        );
         let Some(stream) = self.guest.stream(id) else {
             return;
         };
@@ -213,35 +211,52 @@ impl Desk<'_> {
         };
         if waiter.expiry.is_none() {
             let left = VERDICT_MAX.saturating_sub(waiter.asked.elapsed());
-            let task = self.plugin.core.runtime.spawn(async move {
-                tokio::time::sleep(left).await;
-                if let (Some(plugin), Some(slot)) = (plugin.upgrade(), slot.upgrade()) {
-                    plugin.core.queue.push_bound(Job::bound(
-                        &plugin,
-                        &slot,
-                        &site,
-                        Act::Expire { id },
-                    ));
-                }
-            });
-            waiter.expiry = Some(task.abort_handle());
+            let expiry = self.later(id, left);
+            if let Some(waiter) = self.guest.stream(id).and_then(|s| s.waiter.as_mut()) {
+                waiter.expiry = Some(expiry);
+            }
         }
+    }
+
+    /// Looks at the stream again after a while.
+    fn later(&self, id: u32, after: Duration) -> tokio::task::AbortHandle {
+        let (plugin, slot) = (Arc::downgrade(self.plugin), Arc::downgrade(self.slot));
+        let site = self.site.clone();
+        let task = self.plugin.core.runtime.spawn(async move {
+            tokio::time::sleep(after).await;
+            if let (Some(plugin), Some(slot)) = (plugin.upgrade(), slot.upgrade()) {
+                let act = Act::Expire { id };
+                plugin
+                    .core
+                    .queue
+                    .push_bound(Job::bound(&plugin, &slot, &site, act));
+            }
+        });
+        task.abort_handle()
     }
 
     fn expire(&mut self, id: u32) -> Result<(), Fault> {
         let Some(stream) = self.guest.stream(id) else {
             return Ok(());
         };
-        let handed_over = stream.handed_over;
-        if let Some(waiter) = stream.waiter.take() {
-            PluginFault {
-                plugin: self.plugin.name(),
-                kind: FaultKind::Deadline.as_str(),
-                detail: "the whole verdict, with its HTTP calls, took too long",
-            }
-            .emit();
-            waiter.fault(FaultKind::Deadline);
+        if stream.phase == Phase::Done {
+            stream.lingering = false;
+            return self.finish(id);
         }
+        let handed_over = stream.handed_over;
+        // The wait this job was for may have ended while it was queued, and another one begun.
+        let over = |waiter: &mut Waiter| waiter.asked.elapsed() >= VERDICT_MAX;
+        let Some(waiter) = stream.waiter.take_if(over) else {
+            return Ok(());
+        };
+        stream.steps.clear();
+        PluginFault {
+            plugin: self.plugin.name(),
+            kind: FaultKind::Deadline.as_str(),
+            detail: "the whole verdict, with its HTTP calls, took too long",
+        }
+        .emit();
+        waiter.fault(FaultKind::Deadline);
         if handed_over { Ok(()) } else { self.finish(id) }
     }
 
@@ -249,13 +264,8 @@ impl Desk<'_> {
     fn after_call(&mut self) {
         let state = self.guest.state();
         if state.calls.pending.is_empty() {
-            let waiting = |stream: &Stream| stream.waiter.is_some() || stream.lingering;
-            let ids: Vec<u32> = state
-                .streams
-                .iter()
-                .filter(|(_, s)| waiting(s))
-                .map(|(id, _)| *id)
-                .collect();
+            let waiting = state.streams.iter().filter(|(_, s)| s.waiter.is_some());
+            let ids: Vec<u32> = waiting.map(|(id, _)| *id).collect();
             ids.into_iter().for_each(|id| state.touch(id));
         }
     }
@@ -299,6 +309,9 @@ impl Desk<'_> {
         self.tally();
         self.culprit = None;
         let Some(mut stream) = self.guest.finish(id)? else {
+            if self.guest.stream(id).is_some() {
+                self.later(id, LINGER_MAX);
+            }
             return Ok(());
         };
         if let Some(late) = &self.plugin.core.late_events {

@@ -2,6 +2,7 @@
 
 mod abi;
 mod calls;
+mod examples;
 mod hostile;
 mod phases;
 mod pool;

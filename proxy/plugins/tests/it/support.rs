@@ -5,6 +5,7 @@ use aegis_plugins::{
     PluginError, PluginSpec, Properties, RequestHead, Verdict,
 };
 use bytes::Bytes;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
@@ -25,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) queue_max: usize,
     pub(crate) wait_max: Duration,
     pub(crate) http: Arc<dyn HttpCalls>,
+    /// A folder of compiled modules that lives longer than the test.
+    pub(crate) cache: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -35,6 +38,7 @@ impl Default for Options {
             // Long enough that a busy machine does not matter.
             wait_max: Duration::from_secs(60),
             http: Arc::new(NoHttpCalls),
+            cache: None,
         }
     }
 }
@@ -44,12 +48,15 @@ pub(crate) fn bench() -> Bench {
 }
 
 pub(crate) fn bench_with(options: Options) -> Bench {
+    if std::env::var_os("AEGIS_TEST_LOG").is_some() {
+        aegis_telemetry::log::init(aegis_telemetry::log::Level::Debug, false);
+    }
     let dir = tempfile::tempdir().expect("a folder");
     let host = Host::new(HostConfig {
         threads: options.threads,
         queue_max: options.queue_max,
         wait_max: options.wait_max,
-        cache_dir: dir.path().join("cache"),
+        cache_dir: options.cache.unwrap_or_else(|| dir.path().join("cache")),
         runtime: tokio::runtime::Handle::current(),
         http: options.http,
         late_events: None,

@@ -1,0 +1,523 @@
+//! The host against modules built with the real SDKs: the example `hostcalls`, which is the same program in Rust and Go.
+
+use crate::support::*;
+use aegis_plugins::{
+    Body, Decision, Fields, HttpCallError, HttpCallRequest, HttpCallResponse, HttpCalls, Inspect,
+    Plugin, PluginSpec, RequestHead, ResponseHead, Verdict,
+};
+use bytes::Bytes;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LANGUAGES: [&str; 2] = ["rust", "go"];
+
+/// `target/modules` beside the folder this test runs from.
+fn module(name: &str) -> PathBuf {
+    let exe = std::env::current_exe().expect("a path");
+    let target = exe.ancestors().nth(3).expect("target");
+    let path = target.join("modules").join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo xtask modules`",
+        path.display()
+    );
+    path
+}
+
+fn spec(bench: &Bench, language: &str) -> PluginSpec {
+    PluginSpec {
+        name: format!("hostcalls-{language}"),
+        module: module(&format!("examples/hostcalls-{language}.wasm")),
+        config: bytes("of the plugin"),
+        memory_max: 64 << 20,
+        deadline: Duration::from_secs(1),
+        inspect: Inspect::Body,
+        ..bench.spec("unused", "(module)")
+    }
+}
+
+/// Answers every call of `allowed` with what it was asked.
+struct Echo;
+
+impl HttpCalls for Echo {
+    fn call(
+        &self,
+        request: HttpCallRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpCallResponse, HttpCallError>> + Send>> {
+        Box::pin(async move {
+            let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+            let headers: Vec<_> = request
+                .headers
+                .iter()
+                .map(|(n, v)| format!("{}={}", text(n), text(v)))
+                .collect();
+            let trailers: Vec<_> = request
+                .trailers
+                .iter()
+                .map(|(n, v)| format!("{}={}", text(n), text(v)))
+                .collect();
+            Ok(HttpCallResponse {
+                status: 207,
+                headers: vec![(bytes("x-answer"), bytes("yes"))],
+                body: Bytes::from(format!(
+                    "{} {} {} {} {} {}",
+                    text(&request.method),
+                    text(&request.authority),
+                    text(&request.path),
+                    text(&request.body),
+                    headers.join(","),
+                    trailers.join(","),
+                )),
+                trailers: vec![(bytes("x-sum"), bytes("42"))],
+            })
+        })
+    }
+}
+
+/// Compiling these modules takes seconds: once is enough for all tests.
+fn bench_for(threads: usize) -> Bench {
+    bench_with(Options {
+        threads,
+        http: Arc::new(Echo),
+        cache: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled")),
+        ..Options::default()
+    })
+}
+
+async fn each(test: impl AsyncFn(&Bench, Arc<Plugin>)) {
+    for language in LANGUAGES {
+        let bench = bench_for(2);
+        let plugin = bench
+            .prepare(spec(&bench, language))
+            .unwrap_or_else(|error| panic!("{error}"));
+        test(&bench, plugin).await;
+    }
+}
+
+fn probe_head(target: &'static str) -> RequestHead {
+    let mut head = head(target);
+    head.headers.push((bytes("X-Probe"), bytes("mine")));
+    head.headers.push((bytes("x-gone"), bytes("1")));
+    head
+}
+
+async fn probe(plugin: &Arc<Plugin>, target: &'static str) -> Verdict {
+    plugin
+        .request(Arc::new(probe_head(target)), Body::None, site("a"))
+        .await
+}
+
+/// The lines of a probe.
+async fn lines(plugin: &Arc<Plugin>, target: &'static str) -> String {
+    let (status, body) = said(probe(plugin, target).await);
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+macro_rules! tells {
+    ($plugin:expr, $target:literal, $($line:literal),+ $(,)?) => {{
+        let text = lines($plugin, $target).await;
+        $(assert!(text.lines().any(|line| line == $line), "{}: no line {:?} in\n{text}", $plugin.name(), $line);)+
+    }};
+}
+
+fn field(fields: &Fields, name: &str) -> Vec<String> {
+    let named = fields
+        .iter()
+        .filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
+    named
+        .map(|(_, v)| String::from_utf8_lossy(v).into_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_fields_are_read_and_changed() {
+    each(async |_, plugin| {
+        tells!(
+            &plugin,
+            "/t/fields",
+            "size: 0 true",
+            "field: :method=GET",
+            "field: :path=/t/fields",
+            "field: :authority=shop.example",
+            "field: X-One=1",
+            "field: x-one=2",
+            "x-probe: mine",
+            "missing: 1",
+            "response fields in the request: 2",
+        );
+        let edits = probe(&plugin, "/h/edit").await.edits.expect("changed");
+        assert_eq!(field(&edits, "x-added"), ["1"]);
+        assert_eq!(field(&edits, "x-probe"), ["replaced"]);
+        assert!(field(&edits, "x-gone").is_empty());
+        let edits = probe(&plugin, "/h/set").await.edits.expect("changed");
+        assert_eq!(field(&edits, ":path"), ["/h/set"]);
+        assert_eq!(field(&edits, "host"), ["shop.example"]);
+        assert_eq!(field(&edits, "x-only"), ["this"]);
+        assert_eq!(edits.len(), 6, "{edits:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_read_in_pieces_and_changed() {
+    each(async |_, plugin| {
+        for (target, new) in [
+            ("/b/keep", None),
+            ("/b/prepend", Some("<hello world")),
+            ("/b/append", Some("hello world>")),
+            ("/b/replace", Some("new")),
+        ] {
+            let chunks = vec![bytes("hello"), bytes(" wor"), bytes("ld")];
+            let verdict = plugin
+                .request(Arc::new(probe_head(target)), Body::Whole(chunks), site("a"))
+                .await;
+            assert_eq!(verdict.decision, Decision::Continue);
+            assert_eq!(
+                field(&verdict.edits.expect("marked"), "x-body"),
+                ["0 11 11 hello| world"]
+            );
+            assert_eq!(verdict.new_body, new.map(bytes), "{target}");
+        }
+        // The same in parts, with trailers.
+        let verdict = plugin
+            .request(
+                Arc::new(probe_head("/b/append")),
+                Body::Part(vec![bytes("hello")]),
+                site("a"),
+            )
+            .await;
+        assert!(verdict.held);
+        let mut open = verdict.open.expect("more follows");
+        let verdict = open.request_body(vec![bytes(" world")], true).await;
+        assert_eq!(verdict.new_body, Some(bytes("hello world>")));
+        let mut open = plugin
+            .request(Arc::new(probe_head("/")), Body::Part(vec![]), site("a"))
+            .await
+            .open
+            .expect("open");
+        let verdict = open
+            .request_trailers(vec![(bytes("x-trailer"), bytes("t"))])
+            .await;
+        assert_eq!(
+            field(&verdict.edits.expect("marked"), "x-trailers"),
+            ["1 t"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_are_marked() {
+    each(async |_, plugin| {
+        let mut open = probe(&plugin, "/r/all").await.open.expect("inspected");
+        let head = ResponseHead {
+            status: 200,
+            headers: vec![],
+            end: false,
+        };
+        assert_eq!(
+            field(
+                &open.response_headers(head).await.edits.expect("marked"),
+                "x-seen"
+            ),
+            ["200 200"]
+        );
+        let first = open.response_body(vec![bytes("a")], false).await;
+        assert!(first.held && first.new_body.is_none());
+        let last =
+            tokio::task::block_in_place(|| open.response_body_blocking(vec![bytes("b")], true));
+        assert_eq!(last.new_body, Some(bytes("<ab>")));
+        assert_eq!(
+            open.response_trailers(vec![]).await.decision,
+            Decision::Continue
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn properties_are_read_and_own_ones_kept() {
+    each(async |_, plugin| {
+        tells!(
+            &plugin,
+            "/t/properties?q=1",
+            "request.path: /t/properties?q=1",
+            "request.url_path: /t/properties",
+            "request.query: q=1",
+            "request.host: shop.example",
+            "request.scheme: https",
+            "request.method: GET",
+            "request.protocol: HTTP/1.1",
+            "request.id: 01JD0000000000000000000000",
+            "request.headers.x-probe: mine",
+            "source.address: 192.0.2.1:4711",
+            "destination.address: [2001:db8::1]:443",
+            "connection.tls_version: TLSv1.3",
+            "connection.requested_server_name: shop.example",
+            "aegis.site: a",
+            "aegis.waf_policy: {\"mode\":\"block\"}",
+            "no.such: (none)",
+            "source.port: 4711",
+            "destination.port: 443",
+            "request.time: 1700000000000000001",
+            "aegis.waf_policy_id: 7",
+        );
+        tells!(
+            &plugin,
+            "/t/own_property",
+            "set: 0",
+            "get: kept",
+            "a fact: 2"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_answered_and_closed() {
+    each(async |_, plugin| {
+        let answer = response(probe(&plugin, "/t/answer").await);
+        assert_eq!(
+            (answer.status, answer.details.as_str(), answer.body),
+            (418, "teapot", bytes("short and stout"))
+        );
+        assert_eq!(field(&answer.headers, "x-probe"), ["yes"]);
+        assert_eq!(probe(&plugin, "/t/close").await.decision, Decision::Close);
+        tells!(
+            &plugin,
+            "/t/context",
+            "root: 0",
+            "its request: 2",
+            "own: 0",
+            "own request: 0",
+            "no such context: 2"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_go_to_allowed_pools_and_bring_their_answer() {
+    each(async |_, plugin| {
+        tells!(
+            &plugin,
+            "/t/call?pool=allowed",
+            "field: :status=207",
+            "field: x-answer=yes",
+            "body: POST auth.example /asked question x-from=probe x-end=1",
+            "trailer: x-sum=42",
+        );
+        let verdict = probe(&plugin, "/t/call?pool=allowed&then=continue").await;
+        assert_eq!(verdict.decision, Decision::Continue);
+        assert_eq!(field(&verdict.edits.expect("marked"), "x-called"), ["207"]);
+        tells!(&plugin, "/t/call?pool=other", "call: 2");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_queues_and_metrics_are_shared() {
+    each(async |_, plugin| {
+        tells!(
+            &plugin,
+            "/t/data",
+            "before: (none)",
+            "set: 0",
+            "get: one",
+            "wrong cas: 8",
+            "right cas: 0",
+            "get: two",
+            "remove: 0",
+            "after: (none)",
+        );
+        tells!(
+            &plugin,
+            "/t/queue",
+            "unknown: false",
+            "resolved: true",
+            "empty: (none)",
+            "in: 0",
+            "out: first",
+            "for the root: 0"
+        );
+        for _ in 0..1000 {
+            if lines(&plugin, "/t/get?key=taken%20by%20the%20root").await == "value: second\n" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tells!(
+            &plugin,
+            "/t/get?key=taken%20by%20the%20root",
+            "value: second"
+        );
+        tells!(
+            &plugin,
+            "/t/metrics",
+            "again the same: true",
+            "counter: 0 true",
+            "gauge set: 0",
+            "gauge down: 0",
+            "gauge is: 5",
+            "histogram: 0",
+            "no such kind: 2",
+            "no such metric: 1",
+        );
+        let counter = format!(
+            "aegis_plugin_metric{{name=\"probe_gauge\",plugin=\"{}\"}}",
+            plugin.name()
+        );
+        assert_eq!(metric(&counter), 5);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_root_instance_gets_ticks_until_it_has_enough() {
+    for language in LANGUAGES {
+        let bench = bench_for(2);
+        let mut spec = spec(&bench, language);
+        spec.config = bytes("tick");
+        let plugin = bench
+            .prepare(spec)
+            .unwrap_or_else(|error| panic!("{error}"));
+        for _ in 0..2000 {
+            if lines(&plugin, "/t/get?key=ticks").await == "value: 3\n" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tells!(&plugin, "/t/get?key=ticks", "value: 3");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_system_is_a_clock_randomness_and_a_log() {
+    each(async |_, plugin| {
+        tells!(
+            &plugin,
+            "/t/log",
+            "said: 0 0 0 0 0 0",
+            "no such level: 2",
+            "level: 0 true"
+        );
+        tells!(&plugin, "/t/configuration", "plugin: of the plugin");
+        tells!(
+            &plugin,
+            "/t/wasi",
+            "args: 0 true",
+            "environ: 0 true",
+            "clock: 0 true",
+            "random: 0 true",
+            "yield: 0",
+            "stdout: 0 true",
+            "file: 8",
+            "preopened: 8",
+            "open: 76",
+            "socket: 8",
+        );
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
+        let text = lines(&plugin, "/t/time").await;
+        let seconds: u64 = text
+            .trim_start_matches("seconds: ")
+            .trim()
+            .parse()
+            .expect("a number");
+        assert!(now.abs_diff(seconds) < 60, "{text}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_reach_the_verdict_and_what_is_not_there_says_so() {
+    each(async |_, plugin| {
+        let verdict = probe(&plugin, "/t/foreign").await;
+        assert_eq!(verdict.events.len(), 1);
+        assert_eq!(verdict.events[0].data, bytes("{\"action\":\"detect\"}"));
+        assert_eq!(
+            said(verdict),
+            (200, "no such function: 1\nevent: 0\ndone: 1\n".into())
+        );
+        tells!(
+            &plugin,
+            "/t/grpc",
+            "call: 12",
+            "stream: 12",
+            "send: 12",
+            "cancel: 12",
+            "close: 12",
+            "status: 0",
+            "code: 0 0"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_lingers_until_the_module_lets_it_go() {
+    // Go's SDK always says that a stream is done.
+    let bench = bench_for(1);
+    let mut spec = spec(&bench, "rust");
+    spec.inspect = Inspect::Off;
+    let plugin = bench
+        .prepare(spec)
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        probe(&plugin, "/t/linger").await.decision,
+        Decision::Continue
+    );
+    tells!(&plugin, "/t/done", "lingering: 0 0", "own: 0 1");
+    tells!(&plugin, "/t/done", "own: 0 1");
+}
+
+/// Coraza with the whole Core Rule Set: the module this host is there for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_waf_blocks_an_injection_and_lets_an_honest_request_pass() {
+    let bench = bench_for(2);
+    let spec = PluginSpec {
+        name: "waf".into(),
+        module: module("coraza.wasm"),
+        config: bytes(
+            r#"{"directives":["Include @coraza.conf-recommended","Include @crs-setup.conf.example","Include @owasp_crs/*.conf","SecRuleEngine On"]}"#,
+        ),
+        memory_max: 256 << 20,
+        deadline: Duration::from_secs(5),
+        inspect: Inspect::Headers,
+        ..bench.spec("unused", "(module)")
+    };
+    let plugin = bench
+        .prepare(spec)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let attack = ask(&plugin, "/?id=1%27%20or%20%271%27=%271").await;
+    assert!(!attack.events.is_empty(), "{attack:?}");
+    assert_eq!(response(attack).status, 403);
+    let mut honest = head("/?id=1");
+    honest.headers = [
+        ("Host", "shop.example"),
+        ("User-Agent", "Mozilla/5.0"),
+        ("Accept", "*/*"),
+    ]
+    .map(|(n, v)| (bytes(n), bytes(v)))
+    .to_vec();
+    let verdict = plugin
+        .request(Arc::new(honest), Body::None, site("a"))
+        .await;
+    assert_eq!(verdict.decision, Decision::Continue);
+    let mut open = verdict.open.expect("inspected");
+    let answer = ResponseHead {
+        status: 200,
+        headers: vec![(bytes("Content-Type"), bytes("text/html"))],
+        end: false,
+    };
+    assert_eq!(
+        open.response_headers(answer).await.decision,
+        Decision::Continue
+    );
+}
