@@ -40,7 +40,10 @@ pub(super) fn digest(file: &Path) -> Result<String> {
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if !path.is_dir() {
-        files.push(path.to_owned());
+        // Tests are no part of a module.
+        if !path.to_string_lossy().ends_with("_test.go") {
+            files.push(path.to_owned());
+        }
         return Ok(());
     }
     for entry in fs::read_dir(path).with_context(|| path.display().to_string())? {

@@ -26,18 +26,6 @@ unsafe extern "C" {
         headers_len: usize,
         grpc: i32,
     ) -> u32;
-    pub fn proxy_http_call(
-        pool: *const u8,
-        pool_len: usize,
-        headers: *const u8,
-        headers_len: usize,
-        body: *const u8,
-        body_len: usize,
-        trailers: *const u8,
-        trailers_len: usize,
-        timeout_ms: u32,
-        token: *mut u32,
-    ) -> u32;
     pub fn proxy_grpc_call(
         service: *const u8,
         service_len: usize,

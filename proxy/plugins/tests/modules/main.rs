@@ -1,0 +1,8 @@
+//! The modules of this checkout in the sandbox: the WAF's, and what the plugin contract promises of the examples.
+//!
+//! They are built by `cargo xtask modules`.
+
+mod contract;
+mod examples;
+mod support;
+mod waf;

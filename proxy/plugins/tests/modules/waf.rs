@@ -1,0 +1,218 @@
+//! The WAF's module in the sandbox: real Coraza, the whole Core Rule Set.
+
+use crate::support::*;
+use aegis_plugins::{
+    Body, Decision, FaultKind, Inspect, Plugin, Properties, RequestHead, ResponseHead, Verdict,
+};
+use bytes::Bytes;
+use std::sync::Arc;
+
+fn waf(bench: &Bench, inspect: Inspect) -> Arc<Plugin> {
+    let mut spec = spec("waf", "coraza.wasm", "");
+    spec.inspect = inspect;
+    bench.prepare(spec).expect("the WAF starts")
+}
+
+fn policy(id: u64, json: &'static str) -> Arc<Properties> {
+    Arc::new(Properties {
+        site: "shop".into(),
+        waf_policy: Some((id, bytes(json))),
+        extra: vec![],
+    })
+}
+
+fn request(
+    method: &'static str,
+    target: &str,
+    fields: &[(&'static str, &'static str)],
+) -> Arc<RequestHead> {
+    let mut head = head(method, target);
+    head.headers = [
+        ("Host", "shop.example"),
+        ("User-Agent", "Mozilla/5.0"),
+        ("Accept", "*/*"),
+    ]
+    .iter()
+    .chain(fields)
+    .map(|(name, value)| (bytes(name), bytes(value)))
+    .collect();
+    Arc::new(head)
+}
+
+const SQLI: &str = "/s?q=1%27%20OR%201=1--%20";
+
+fn event(verdict: &Verdict) -> String {
+    verdict
+        .events
+        .iter()
+        .map(|e| String::from_utf8_lossy(&e.data).into_owned())
+        .collect()
+}
+
+fn blocked(verdict: Verdict, status: u16, details: &str) {
+    let said = event(&verdict);
+    let answer = response(verdict);
+    assert_eq!(
+        (answer.status, answer.details.as_str()),
+        (status, details),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_judged_by_the_policy_of_their_site() {
+    let bench = bench();
+    let plugin = waf(&bench, Inspect::Off);
+    let ask = |id, json, target: &str| {
+        let (plugin, head) = (plugin.clone(), request("GET", target, &[]));
+        async move { plugin.request(head, Body::None, policy(id, json)).await }
+    };
+    let clean = ask(1, "{}", "/products?page=2").await;
+    assert_eq!(clean.decision, Decision::Continue);
+    assert!(clean.events.is_empty() && clean.edits.is_none());
+
+    let attack = ask(1, "{}", SQLI).await;
+    assert!(
+        event(&attack).contains("\"id\":942100") && event(&attack).contains("ARGS:q"),
+        "{}",
+        event(&attack)
+    );
+    blocked(attack, 403, "waf");
+
+    let detected = ask(2, "{\"mode\":\"detect\"}", SQLI).await;
+    assert_eq!(detected.decision, Decision::Continue);
+    assert!(event(&detected).contains("\"action\":\"detect\""));
+    let excluded = ask(3, "{\"remove\":[942100]}", SQLI).await;
+    assert_eq!(excluded.decision, Decision::Continue);
+    assert!(excluded.events.is_empty());
+    blocked(ask(1, "{}", SQLI).await, 403, "waf");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_judged_whole_and_an_attack_behind_a_large_file_is_found() {
+    let bench = bench();
+    let plugin = waf(&bench, Inspect::Off);
+    let json = [
+        ("Content-Type", "application/json"),
+        ("Transfer-Encoding", "chunked"),
+    ];
+    let body = Body::Whole(vec![bytes("{\"user\":"), bytes("\"a' or 1=1-- \"}")]);
+    let verdict = plugin
+        .request(request("POST", "/api", &json), body, policy(1, "{}"))
+        .await;
+    assert!(event(&verdict).contains("json.user"), "{}", event(&verdict));
+    blocked(verdict, 403, "waf");
+
+    let form = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Transfer-Encoding", "chunked"),
+    ];
+    let long = Body::Whole(vec![bytes("a="), Bytes::from(vec![b'x'; 131_072])]);
+    let verdict = plugin
+        .request(request("POST", "/f", &form), long, policy(1, "{}"))
+        .await;
+    blocked(verdict, 413, "waf_body_limit");
+
+    let multipart = [
+        ("Content-Type", "multipart/form-data; boundary=XbX"),
+        ("Transfer-Encoding", "chunked"),
+    ];
+    let upload = |end: &'static str| {
+        let mut chunks = vec![bytes(
+            "--XbX\r\nContent-Disposition: form-data; name=\"f\"; filename=\"photo.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n",
+        )];
+        chunks.extend((0..160).map(|_| Bytes::from(vec![0xA5; 65_536])));
+        chunks.push(bytes(end));
+        chunks
+    };
+    let clean =
+        "\r\n--XbX\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n--XbX--\r\n";
+    let attack = "\r\n--XbX\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\n1' OR 1=1-- \r\n--XbX--\r\n";
+    let head = || request("POST", "/up", &multipart);
+    let verdict = plugin
+        .request(head(), Body::Whole(upload(clean)), policy(1, "{}"))
+        .await;
+    assert_eq!(verdict.decision, Decision::Continue, "{}", event(&verdict));
+    assert!(verdict.events.is_empty() && verdict.new_body.is_none());
+    let verdict = plugin
+        .request(head(), Body::Whole(upload(attack)), policy(1, "{}"))
+        .await;
+    blocked(verdict, 403, "waf");
+
+    // Longer than what is held, at a site that lets it pass: judged as it goes.
+    let stream = || policy(9, "{\"over_limit\":\"stream\"}");
+    for (end, attacks) in [(clean, false), (attack, true)] {
+        let mut all = upload(end);
+        let rest = all.split_off(100);
+        let verdict = plugin.request(head(), Body::Part(all), stream()).await;
+        assert_eq!(verdict.decision, Decision::Continue, "{}", event(&verdict));
+        assert!(!verdict.held && event(&verdict).contains("judged as it passes"));
+        let mut open = verdict.open.expect("more follows");
+        let verdict = open.request_body(rest, true).await;
+        if attacks {
+            blocked(verdict, 403, "waf");
+        } else {
+            assert_eq!(verdict.decision, Decision::Continue, "{}", event(&verdict));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_are_judged_when_the_site_asks() {
+    let bench = bench();
+    let plugin = waf(&bench, Inspect::Body);
+    let site = || policy(4, "{\"response\":\"body\"}");
+    let verdict = plugin
+        .request(request("GET", "/", &[]), Body::None, site())
+        .await;
+    let mut open = verdict.open.expect("responses are inspected");
+    let head = ResponseHead {
+        status: 200,
+        headers: vec![(bytes("Content-Type"), bytes("text/html"))],
+        end: false,
+    };
+    assert_eq!(
+        open.response_headers(head).await.decision,
+        Decision::Continue
+    );
+    assert!(
+        open.response_body(vec![bytes("<p>You have an error in your SQL ")], false)
+            .await
+            .held
+    );
+    let rest = "syntax; check the manual that corresponds to your MySQL server version</p>";
+    blocked(
+        open.response_body(vec![bytes(rest)], true).await,
+        403,
+        "waf",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_judged_is_a_fault_and_the_next_request_is_fine() {
+    let bench = bench();
+    let plugin = waf(&bench, Inspect::Off);
+    let verdict = plugin
+        .request(
+            request("GET", "/", &[]),
+            Body::None,
+            policy(5, "{\"mode\":\"of\"}"),
+        )
+        .await;
+    assert_eq!(verdict.decision, Decision::Fault(FaultKind::Trap));
+    blocked(
+        plugin
+            .request(request("GET", SQLI, &[]), Body::None, policy(1, "{}"))
+            .await,
+        403,
+        "waf",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_rules_refuse_the_start_and_say_where() {
+    let config = r#"{"seclang":[{"name":"own.conf","text":"\nSecRule NOPE \"@rx x\" \"id:1,phase:1,deny\""}]}"#;
+    let refused = bench().prepare(spec("waf", "coraza.wasm", config));
+    let text = refused.expect_err("no such variable").to_string();
+    assert!(text.contains("own.conf:2: SecRule NOPE"), "{text}");
+}
