@@ -2,14 +2,14 @@
 
 use crate::ctx::Ctx;
 use crate::facts;
-use crate::snapshot::NodeParts;
+use crate::live::Live;
 use aegis_telemetry::access::Record;
-use aegis_telemetry::metrics;
+use aegis_telemetry::metrics::{self, WafVerdict};
 use http::{HeaderName, header};
 use pingora_proxy::Session;
 
 /// Counts the request and writes its line.
-pub(crate) fn log(session: &Session, ctx: &Ctx, node: &NodeParts) {
+pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
     let status = session
         .response_written()
         .map_or(0, |head| head.status.as_u16());
@@ -30,7 +30,20 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, node: &NodeParts) {
             _ => {}
         }
     }
-    let Some(access) = &node.access else { return };
+    if let (Some(routed), Some(verdict @ (WafVerdict::Clean | WafVerdict::Fault))) =
+        (&routed, ctx.waf)
+    {
+        // The others were counted with their event.
+        routed.site_plan.metrics.waf(verdict);
+    }
+    let starting = live.node();
+    let node = ctx
+        .snapshot
+        .as_ref()
+        .map_or(&**starting, |snapshot| &snapshot.node);
+    let Some(access) = &node.access else {
+        return;
+    };
     let head = session.req_header();
     let field = |name: HeaderName| head.headers.get(name).map(|value| value.as_bytes());
     let host = match head.uri.authority() {
@@ -65,7 +78,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, node: &NodeParts) {
             .connection()
             .and_then(aegis_identity::Connection::tls_version),
         ja4: None,
-        waf: None,
+        waf: ctx.waf.map(WafVerdict::as_str),
         error: ctx.fault.map(crate::fault::Fault::as_str),
         kind: if session.is_subrequest() {
             "refresh"

@@ -7,6 +7,7 @@ use crate::page::Page;
 use aegis_settings::resolved::Action;
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
+use pingora_error::Error;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use std::time::{Duration, SystemTime};
@@ -102,11 +103,7 @@ pub(crate) async fn send(
 ) -> pingora_error::Result<()> {
     match answer {
         Answer::Page(fault) => send_page(session, ctx, fault).await,
-        Answer::Close => {
-            session.set_keepalive(None);
-            session.shutdown().await;
-            Ok(())
-        }
+        Answer::Close => Err(Fault::ClientGone.into_error()),
         Answer::Redirect { status, location } => {
             let mut head = ResponseHeader::build(status, Some(4))?;
             head.insert_header(header::LOCATION, location)?;
@@ -131,10 +128,7 @@ pub(crate) async fn send_page(
     fault: Fault,
 ) -> pingora_error::Result<()> {
     ctx.fault = Some(fault);
-    let begun = session
-        .response_written()
-        .is_some_and(|head| !head.status.is_informational() || head.status == 101);
-    if fault.status() == 0 || begun {
+    if fault.status() == 0 || begun(session) {
         session.set_keepalive(None);
         return Ok(());
     }
@@ -165,12 +159,39 @@ pub(crate) async fn send_page(
     write(session, ctx, head, page.body).await
 }
 
+/// Ends a request that failed inside Pingora; gives the status of the page.
+pub(crate) async fn send_fault(session: &mut Session, ctx: &mut Ctx, error: &Error) -> u16 {
+    let fault = Fault::of(error);
+    let request = ctx.id;
+    tracing::debug!(request = request.as_str(), fault = fault.as_str(), %error, "request failed");
+    // Pingora closes the connection after an error; the page must say so.
+    session.set_keepalive(None);
+    let sent = match ctx.answer.take() {
+        Some(answer) => send(session, ctx, answer).await,
+        None => send_page(session, ctx, fault).await,
+    };
+    if let Err(error) = sent {
+        tracing::debug!(request = request.as_str(), %error, "page not sent");
+    }
+    fault.status()
+}
+
+/// An answer is under way; nothing else can be said any more.
+fn begun(session: &Session) -> bool {
+    let written = session.response_written();
+    written.is_some_and(|head| !head.status.is_informational() || head.status == 101)
+}
+
 async fn write(
     session: &mut Session,
     ctx: &Ctx,
     mut head: ResponseHeader,
     body: Bytes,
 ) -> pingora_error::Result<()> {
+    if begun(session) {
+        session.set_keepalive(None);
+        return Ok(());
+    }
     let bodiless = head.status.as_u16() == 204 || head.status.as_u16() == 304;
     if !bodiless {
         head.insert_header(header::CONTENT_LENGTH, body.len())?;

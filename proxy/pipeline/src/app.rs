@@ -37,12 +37,11 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// Makes the application that serves by `live`, with the store `cache`. `workers` is the number of threads, for the
-/// sizes of Pingora's pools.
+/// Makes the application that serves by `live`, with the store `cache`.
 #[must_use]
-pub fn service(live: Arc<Live>, cache: &'static Cache, workers: usize) -> Arc<App> {
+pub fn service(live: Arc<Live>, cache: &'static Cache) -> Arc<App> {
     let conf = ServerConf {
-        threads: workers.max(1),
+        threads: live.shared().workers,
         max_retries: retry::TRIES_MAX,
         ..ServerConf::default()
     };

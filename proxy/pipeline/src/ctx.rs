@@ -1,11 +1,15 @@
 //! What a request carries from its first stage to its log line.
 
+use crate::answer::Answer;
 use crate::cache::CacheCtx;
 use crate::fault::Fault;
+use crate::inspect::Inspection;
 use crate::snapshot::{Place, Routed, Snapshot};
 use aegis_identity::{AddressText, Connection, RequestId};
 use aegis_origin::{Endpoint, Pool};
+use aegis_telemetry::metrics::WafVerdict;
 use http::Version;
+use pingora_error::Error;
 use pingora_proxy::Session;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -26,6 +30,12 @@ pub struct Ctx {
     pub(crate) fault: Option<Fault>,
     /// A second sentence for that page.
     pub(crate) more: Option<Arc<String>>,
+    /// A module's answer, on its way through an error of Pingora.
+    pub(crate) answer: Option<Answer>,
+    /// What plugins have to do with it.
+    pub(crate) inspection: Option<Box<Inspection>>,
+    /// The gravest thing the WAF said.
+    pub(crate) waf: Option<WafVerdict>,
     pub(crate) origin: OriginCtx,
     pub(crate) cache: CacheCtx,
 }
@@ -58,6 +68,9 @@ impl Ctx {
             place: None,
             fault: None,
             more: None,
+            answer: None,
+            inspection: None,
+            waf: None,
             origin: OriginCtx::default(),
             cache: CacheCtx::default(),
         }
@@ -87,6 +100,34 @@ impl Ctx {
     /// `https` or `http`.
     pub(crate) fn scheme(&self) -> &'static str {
         self.connection().map_or("http", Connection::scheme)
+    }
+
+    /// Remembers what the WAF said, if it is graver than what it said before.
+    pub(crate) fn note_waf(&mut self, verdict: WafVerdict) {
+        let gravity = |verdict| match verdict {
+            WafVerdict::Clean => 0,
+            WafVerdict::Detect => 1,
+            WafVerdict::Fault => 2,
+            WafVerdict::Limit => 3,
+            WafVerdict::Block => 4,
+        };
+        if self
+            .waf
+            .is_none_or(|before| gravity(before) < gravity(verdict))
+        {
+            self.waf = Some(verdict);
+        }
+    }
+
+    /// An answer that has to leave through an error of Pingora.
+    pub(crate) fn stop(&mut self, answer: Answer) -> Box<Error> {
+        match answer {
+            Answer::Page(fault) => fault.into_error(),
+            answer => {
+                self.answer = Some(answer);
+                Fault::Blocked(403).into_error()
+            }
+        }
     }
 
     /// Site, route and what was worked out for them.

@@ -21,8 +21,8 @@ pub enum Fault {
     BodyTooLarge,
     /// The body's encoding cannot be inspected.
     BodyEncoding,
-    /// A plugin said no.
-    Blocked,
+    /// A plugin said no, with this status.
+    Blocked(u16),
     /// A plugin failed, and it must not be passed by.
     PluginFailed,
     /// Too many bodies are held for a verdict.
@@ -78,7 +78,7 @@ impl Fault {
     pub const fn status(self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
-            Self::Blocked => 403,
+            Self::Blocked(status) => status,
             Self::NoSite => 404,
             Self::Method => 405,
             Self::ClientTimeout => 408,
@@ -117,7 +117,7 @@ impl Fault {
             Self::ClientTimeout => "client_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyEncoding => "body_encoding",
-            Self::Blocked => "blocked",
+            Self::Blocked(_) => "blocked",
             Self::PluginFailed => "plugin_failed",
             Self::BodiesHeld => "bodies_held",
             Self::Starting => "starting",
@@ -142,7 +142,7 @@ impl Fault {
             Self::ClientTimeout => "The request took too long to arrive.",
             Self::BodyTooLarge => "What was sent is larger than this site takes.",
             Self::BodyEncoding => "What was sent is compressed in a way this site does not take.",
-            Self::Blocked => {
+            Self::Blocked(_) => {
                 "This request was blocked because it looks like an attack on the site."
             }
             Self::PluginFailed => "This request could not be checked, so it was not let through.",
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_fault_of_ours_comes_through_pingora_as_it_was() {
         for fault in [
-            Fault::Blocked,
+            Fault::Blocked(403),
             Fault::Origin(OriginFault::NoServer),
             Fault::BadRequest("x"),
         ] {

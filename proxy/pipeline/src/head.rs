@@ -125,6 +125,19 @@ pub(crate) fn to_client(head: &mut ResponseHeader, ctx: &Ctx) -> Result<bool> {
     Ok(unframed)
 }
 
+/// No body follows this head (RFC 9110 §6.4.1).
+pub(crate) fn is_bodiless(request: &RequestHeader, response: &ResponseHeader) -> bool {
+    request.method == http::Method::HEAD
+        || matches!(
+            response.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
+        || response
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(|length| length == "0")
+}
+
 /// A field made by a module; `None` for what cannot be one, and for the framing, which is ours.
 pub(crate) fn field(name: &Bytes, value: &Bytes) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(name).ok()?;

@@ -1,5 +1,7 @@
 //! The configuration in force, and how it changes: one pointer, swapped.
 
+use crate::inspect::Shared;
+use crate::inspect::budget::{Budget, Gate};
 use crate::snapshot::{NodeParts, Snapshot};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use std::sync::Arc;
@@ -12,13 +14,19 @@ pub struct Live {
     snapshot: ArcSwapOption<Snapshot>,
     node: ArcSwap<NodeParts>,
     progress: ArcSwap<String>,
+    shared: Shared,
 }
 
 impl Live {
-    /// Starts without a snapshot.
+    /// Starts without a snapshot. `workers` is the number of threads that serve.
     #[must_use]
-    pub fn starting(node: NodeParts) -> Arc<Self> {
+    pub fn starting(node: NodeParts, workers: usize) -> Arc<Self> {
         Arc::new(Self {
+            shared: Shared {
+                bodies: Budget::new(node.bodies_held_max),
+                gate: Gate::new(workers),
+                workers: workers.max(1),
+            },
             snapshot: ArcSwapOption::empty(),
             node: ArcSwap::from_pointee(node),
             progress: ArcSwap::default(),
@@ -27,6 +35,7 @@ impl Live {
 
     /// Puts a snapshot in force; requests that are under way keep theirs.
     pub fn ready(&self, snapshot: Arc<Snapshot>) {
+        self.shared.bodies.set_max(snapshot.node.bodies_held_max);
         self.node.store(Arc::new(snapshot.node.clone()));
         self.snapshot.store(Some(snapshot));
     }
@@ -42,11 +51,16 @@ impl Live {
         self.snapshot.load_full()
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     pub(crate) fn node(&self) -> Guard<Arc<NodeParts>> {
         self.node.load()
     }
 
-    pub(crate) fn progress(&self) -> Arc<String> {
-        self.progress.load_full()
+    /// What [`Live::say`] said, if anything.
+    pub(crate) fn progress(&self) -> Option<Arc<String>> {
+        Some(self.progress.load_full()).filter(|progress| !progress.is_empty())
     }
 }

@@ -8,12 +8,14 @@ use crate::ctx::Ctx;
 use crate::facts::Facts;
 use crate::fault::Fault;
 use crate::head;
+use crate::inspect::plan::Stage;
+use crate::inspect::{self, Incoming};
 use crate::snapshot::Place;
 
 type Step<T = ()> = Result<T, Answer>;
 
-/// Stages 4 to 8: from the head to the cache.
-pub(crate) fn before_cache(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
+/// Stages 4 to 6: from the head to a route.
+pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     // Until modules are compiled nothing is served: better no answer than an uninspected one.
     started(ctx)?;
     // Methods that change what a message is (CONNECT) or echo its secrets (TRACE) end here, whatever the site says.
@@ -24,6 +26,18 @@ pub(crate) fn before_cache(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     route(facts, ctx)?;
     // A redirect or a fixed answer needs neither cache nor origin.
     fixed(facts, ctx)
+}
+
+/// Stage 8: what looks at every request, also at those the cache will answer.
+pub(crate) async fn before_cache(ctx: &mut Ctx, body: &mut impl Incoming) -> Step {
+    // Bots are turned away before they cost a look-up; the WAF only if its site asks for it.
+    inspect::request(ctx, Stage::BeforeCache, body).await
+}
+
+/// Stage 10: what looks at a request the cache could not answer.
+pub(crate) async fn before_origin(ctx: &mut Ctx, body: &mut impl Incoming) -> Step {
+    // An answer from the cache was made for a request that passed the WAF; only what reaches the origin is judged.
+    inspect::request(ctx, Stage::BeforeOrigin, body).await
 }
 
 fn started(ctx: &Ctx) -> Step {

@@ -211,7 +211,7 @@ mod tests {
 
     fn page(accept: Option<&[u8]>) -> (Page, String) {
         let page = Page::new(
-            Fault::Blocked,
+            Fault::Blocked(403),
             &RequestId::new(1_700_000_000_000, 7),
             SystemTime::UNIX_EPOCH,
             accept,

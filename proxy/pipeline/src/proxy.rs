@@ -1,31 +1,42 @@
 //! Pingora's hooks, each of which hands over to the stage it belongs to and translates what comes back.
 
-use crate::answer::{self, Answer};
+use crate::answer;
 use crate::cache::{Cache, hooks, memory};
 use crate::ctx::Ctx;
-use crate::facts::{self, Facts};
+use crate::facts::Facts;
 use crate::fault::Fault;
+use crate::incoming::{self, SessionBody};
+use crate::inspect;
 use crate::live::Live;
-use crate::retry::Broken;
-use crate::{access, head, order};
-use aegis_origin::Pick;
+use crate::{access, head, order, upstream};
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora_cache::key::HashBinary;
 use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, RangeType, Session};
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 /// The proxy as Pingora knows it.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) live: Arc<Live>,
     pub(crate) cache: &'static Cache,
+}
+
+impl Proxy {
+    fn body<'a>(&self, session: &'a mut Session) -> SessionBody<'a> {
+        SessionBody {
+            session,
+            timeout: self.live.node().client.read_timeout,
+        }
+    }
 }
 
 #[async_trait]
@@ -46,15 +57,22 @@ impl ProxyHttp for Proxy {
 
     /// Stages 4 to 9.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let step = match Facts::of(session.req_header()) {
-            Ok(facts) => order::before_cache(&facts, ctx),
+        let mut step = match Facts::of(session.req_header()) {
+            Ok(facts) => order::to_route(&facts, ctx),
             Err(fault) => Err(fault.into()),
         };
+        if step.is_ok() {
+            incoming::begin_inspection(session, ctx, self.live.shared());
+            // A refresh in the background was judged when the visitor asked.
+            if !session.is_subrequest() {
+                step = order::before_cache(ctx, &mut self.body(session)).await;
+            }
+        }
         let Err(answer) = step else {
             return memory::look_up(self.cache, session, ctx).await;
         };
-        if matches!(answer, Answer::Page(Fault::Starting)) {
-            ctx.more = Some(self.live.progress()).filter(|progress| !progress.is_empty());
+        if ctx.snapshot.is_none() {
+            ctx.more = self.live.progress();
         }
         answer::send(session, ctx, answer).await?;
         Ok(true)
@@ -124,16 +142,42 @@ impl ProxyHttp for Proxy {
         hooks::serve_stale(error, ctx)
     }
 
+    /// Stage 10.
+    async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let step = order::before_origin(ctx, &mut self.body(session)).await;
+        if let Err(answer) = step {
+            answer::send(session, ctx, answer).await?;
+            return Ok(false);
+        }
+        if ctx
+            .inspection
+            .as_ref()
+            .is_some_and(|inspection| inspection.takes_body())
+        {
+            incoming::send_continue(session).await?;
+        }
+        Ok(true)
+    }
+
+    /// Stage 10, for bodies that were not read whole before.
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        chunk: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if ctx.inspection.is_none() || session.was_upgraded() {
+            return Ok(());
+        }
+        inspect::body::filter(ctx, chunk, end)
+            .await
+            .map_err(|answer| ctx.stop(answer))
+    }
+
     /// Stage 11: a server for this try.
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        let pool = ctx.routed().and_then(|routed| routed.entry.pool.as_ref());
-        let pool = pool.ok_or_else(|| Fault::Internal.into_error())?;
-        let Pick { endpoint, peer } = pool
-            .pick(&ctx.origin.tried)
-            .map_err(|error| Fault::Origin(error.into()).into_error())?;
-        ctx.origin.endpoint = Some(endpoint);
-        ctx.origin.asked = Some(Instant::now());
-        Ok(peer)
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        upstream::peer(ctx)
     }
 
     async fn connected_to_upstream(
@@ -141,67 +185,33 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         reused: bool,
         _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
+        _fd: RawFd,
         _digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        if let Some(endpoint) = ctx.origin.endpoint.as_ref().filter(|_| !reused) {
-            endpoint.connected();
-        }
+        upstream::connected(ctx, reused);
         Ok(())
     }
 
     fn fail_to_connect(
         &self,
-        _: &mut Session,
-        _: &HttpPeer,
+        _session: &mut Session,
+        _peer: &HttpPeer,
         ctx: &mut Ctx,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        let retry = match (ctx.origin.endpoint.clone(), ctx.pool()) {
-            (Some(endpoint), Some(pool)) => {
-                endpoint.connect_failed();
-                ctx.origin
-                    .after_no_connection(&pool, &endpoint.server, endpoint.address)
-            }
-            _ => false,
-        };
-        error.set_retry(retry);
-        error
+        upstream::not_connected(ctx, error)
     }
 
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
         session: &mut Session,
-        mut error: Box<Error>,
+        error: Box<Error>,
         ctx: &mut Ctx,
         reused: bool,
     ) -> Box<Error> {
-        let broken = Broken {
-            reused,
-            closed: *error.esource() == ErrorSource::Upstream
-                && matches!(
-                    error.etype(),
-                    ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
-                ),
-            answered: ctx.origin.head_after.is_some()
-                || session
-                    .response_written()
-                    .is_some_and(|head| !head.status.is_informational()),
-            idempotent: session.req_header().method.is_idempotent(),
-            body_at_hand: !session.as_ref().retry_buffer_truncated(),
-        };
-        let retry = match (&ctx.origin.endpoint, ctx.pool()) {
-            (Some(endpoint), Some(pool)) => {
-                let address = endpoint.address;
-                ctx.origin
-                    .after_break(broken, address, pool.settings().retries)
-            }
-            _ => false,
-        };
-        error.set_retry(retry);
-        error
+        upstream::broke(session, ctx, error, reused)
     }
 
     async fn upstream_request_filter(
@@ -210,8 +220,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        let host = facts::host(session.req_header()).map_err(Fault::into_error)?;
-        head::to_origin(request, ctx, host)
+        upstream::to_origin(session, request, ctx)
     }
 
     /// Stage 12, before anything is stored.
@@ -221,12 +230,29 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        if !response.status.is_informational() {
-            ctx.origin.head_after = ctx.origin.asked.map(|asked| asked.elapsed());
-        }
         head::from_origin(response);
         hooks::origin_answered(session, response, ctx);
-        Ok(())
+        upstream::answered(response, ctx);
+        if ctx.inspection.is_none() || response.status.is_informational() {
+            return Ok(());
+        }
+        // An answer that came early waits for the verdict on the request.
+        let judged = inspect::body::finish(ctx, &mut self.body(session)).await;
+        judged.map_err(|answer| ctx.stop(answer))?;
+        let bodiless = head::is_bodiless(session.req_header(), response);
+        let judged = inspect::response::head(ctx, response, bodiless).await;
+        judged.map_err(|answer| ctx.stop(answer))
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        chunk: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        inspect::response::body(ctx, self.live.shared(), chunk, end).map_err(Fault::into_error)?;
+        Ok(None)
     }
 
     /// Stage 12, for stored answers too.
@@ -253,15 +279,8 @@ impl ProxyHttp for Proxy {
         error: &Error,
         ctx: &mut Ctx,
     ) -> FailToProxy {
-        let fault = Fault::of(error);
-        tracing::debug!(request = ctx.id.as_str(), fault = fault.as_str(), %error, "request failed");
-        // Pingora closes the connection after an error; the page must say so.
-        session.set_keepalive(None);
-        if let Err(error) = answer::send_page(session, ctx, fault).await {
-            tracing::debug!(request = ctx.id.as_str(), %error, "page not sent");
-        }
         FailToProxy {
-            error_code: fault.status(),
+            error_code: answer::send_fault(session, ctx, error).await,
             can_reuse_downstream: false,
         }
     }
@@ -271,10 +290,7 @@ impl ProxyHttp for Proxy {
         if let Some(error) = error {
             ctx.fault.get_or_insert_with(|| Fault::of(error));
         }
-        match ctx.snapshot.clone() {
-            Some(snapshot) => access::log(session, ctx, &snapshot.node),
-            None => access::log(session, ctx, &self.live.node()),
-        }
+        access::log(session, ctx, &self.live);
     }
 
     /// The access log says it.

@@ -1,6 +1,7 @@
 //! What one configuration is while it serves: a value that never changes, held by each request from its start to its end.
 
 use crate::answer::Fixed;
+use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};
 use aegis_telemetry::access::AccessLog;
@@ -14,6 +15,19 @@ pub struct NodeParts {
     pub client: model::Client,
     /// The access log; `None` = off.
     pub access: Option<Arc<AccessLog>>,
+    /// `node.bodies_held_max`.
+    pub bodies_held_max: u64,
+}
+
+/// Why a snapshot cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// A pool.
+    #[error(transparent)]
+    Origin(#[from] aegis_origin::Error),
+    /// A plugin.
+    #[error(transparent)]
+    Plugin(#[from] Missing),
 }
 
 /// One configuration, compiled.
@@ -44,6 +58,8 @@ pub(crate) struct RoutePlan {
     pub(crate) fixed: Option<Fixed>,
     /// Counters of its pool.
     pub(crate) pool: Option<PoolMetrics>,
+    /// The plugins that look at its requests.
+    pub(crate) inspection: RouteInspection,
 }
 
 /// The place of a route in a [`Snapshot`].
@@ -63,18 +79,23 @@ pub(crate) struct Routed<'a> {
 }
 
 impl Snapshot {
-    /// Compiles the sites over `pools` (those of the same settings).
+    /// Compiles the sites over the pools and plugins of the same settings.
     ///
     /// # Errors
-    /// A route names a pool that does not exist.
+    /// A route names a pool or a plugin that is not there.
     pub fn build(
         id: impl Into<String>,
         node: NodeParts,
         sites: &[Arc<resolved::Site>],
         pools: PoolSet,
-    ) -> Result<Self, aegis_origin::Error> {
+        plugins: &Plugins,
+    ) -> Result<Self, SnapshotError> {
         let table = Table::build(sites, &pools)?;
-        let sites = table.sites().iter().map(SitePlan::build).collect();
+        let sites = table
+            .sites()
+            .iter()
+            .map(|entry| SitePlan::build(entry, plugins))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             id: id.into(),
             node,
@@ -102,19 +123,25 @@ impl Snapshot {
 }
 
 impl SitePlan {
-    fn build(entry: &SiteEntry) -> Self {
-        Self {
-            metrics: metrics::site(&entry.site.name),
-            routes: entry.routes.iter().map(RoutePlan::build).collect(),
-        }
+    fn build(entry: &SiteEntry, plugins: &Plugins) -> Result<Self, Missing> {
+        let name: Arc<str> = entry.site.name.as_str().into();
+        let routes = entry
+            .routes
+            .iter()
+            .map(|route| RoutePlan::build(&name, route, plugins));
+        Ok(Self {
+            metrics: metrics::site(&name),
+            routes: routes.collect::<Result<_, _>>()?,
+        })
     }
 }
 
 impl RoutePlan {
-    fn build(entry: &RouteEntry) -> Self {
-        Self {
+    fn build(site: &Arc<str>, entry: &RouteEntry, plugins: &Plugins) -> Result<Self, Missing> {
+        Ok(Self {
+            inspection: RouteInspection::build(site, &entry.route, plugins)?,
             fixed: Fixed::build(&entry.route.action),
             pool: entry.pool.as_ref().map(|pool| metrics::pool(pool.name())),
-        }
+        })
     }
 }

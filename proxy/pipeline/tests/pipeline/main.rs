@@ -2,5 +2,6 @@
 
 mod cache_answers;
 mod cache_fills;
+mod plugins;
 mod proxying;
 mod support;

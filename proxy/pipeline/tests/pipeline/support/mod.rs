@@ -1,6 +1,7 @@
 //! A node without front (a plain accept loop), an origin that writes down what it gets, and a raw client.
 #![allow(unreachable_pub, reason = "shared by the test files")]
 
+pub mod guard;
 pub mod origin;
 pub mod script;
 pub mod settings;
@@ -26,11 +27,15 @@ pub struct Node {
 impl Node {
     /// Serves nothing but 503 yet.
     pub async fn starting() -> Self {
-        let live = Live::starting(NodeParts {
-            client: settings::client(),
-            access: None,
-        });
-        let app = service(Arc::clone(&live), Cache::new(64 << 20), 2);
+        let live = Live::starting(
+            NodeParts {
+                client: settings::client(),
+                access: None,
+                bodies_held_max: 256 << 20,
+            },
+            2,
+        );
+        let app = service(Arc::clone(&live), Cache::new(64 << 20));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, watch) = watch::channel(false);
@@ -179,6 +184,11 @@ impl Client {
                 true
             }
         }
+    }
+
+    /// Waits for a whole head, and leaves it for [`Client::answer`].
+    pub async fn peek_head(&mut self) {
+        while !self.1.windows(4).any(|w| w == b"\r\n\r\n") && self.read().await {}
     }
 
     /// The next `n` bytes, fewer only at the end.

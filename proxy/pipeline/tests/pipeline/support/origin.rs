@@ -51,6 +51,8 @@ pub enum Reply {
     Hang,
     /// Sends these bytes before it reads the body, then reads it.
     Early(Vec<u8>),
+    /// Sends the first bytes, waits for the signal, sends the rest.
+    Gated(Vec<u8>, Arc<tokio::sync::Notify>, Vec<u8>),
 }
 
 /// `200` with this body.
@@ -107,7 +109,13 @@ impl Origin {
         self.seen().pop().expect("a request")
     }
 
-    /// Waits until `n` requests have come or ended.
+    /// The request with this number, counted from 1, once its head is here.
+    pub async fn request(&self, n: usize) -> Seen {
+        self.until(|seen| seen.len() >= n).await;
+        self.seen().swap_remove(n - 1)
+    }
+
+    /// Waits until it is so.
     pub async fn until(&self, done: impl Fn(&[Seen]) -> bool) {
         loop {
             let changed = self.changed.notified();
@@ -151,6 +159,7 @@ impl Origin {
                 all.push(seen.clone());
                 all.len() - 1
             };
+            self.changed.notify_waiters();
             let reply = reply(&seen, index);
             if let Reply::Early(bytes) = &reply {
                 socket.write_all(bytes).await.ok();
@@ -173,6 +182,11 @@ impl Origin {
                 Reply::Close => return,
                 Reply::Hang => std::future::pending::<()>().await,
                 Reply::Early(_) => {}
+                Reply::Gated(first, gate, rest) => {
+                    socket.write_all(&first).await.ok();
+                    gate.notified().await;
+                    socket.write_all(&rest).await.ok();
+                }
             }
         }
     }

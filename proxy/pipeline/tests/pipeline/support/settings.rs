@@ -1,7 +1,7 @@
 //! Sites and pools in a line each.
 
 use aegis_origin::PoolSet;
-use aegis_pipeline::{NodeParts, Snapshot};
+use aegis_pipeline::{NodeParts, Plugins, Snapshot, SnapshotError};
 use aegis_settings::model::{self, Inspect, OnError};
 use aegis_settings::resolved::{Action, Cache, Compressed, OverLimit, Route, Site, Waf, WafMode};
 use std::collections::BTreeMap;
@@ -85,6 +85,9 @@ pub fn route(path: &str, action: Action) -> Route {
 pub struct Sites {
     pub sites: Vec<Arc<Site>>,
     pub pools: BTreeMap<String, Arc<model::Pool>>,
+    pub plugins: Plugins,
+    /// 0 = more than any test holds.
+    pub bodies_held_max: u64,
 }
 
 impl Sites {
@@ -117,11 +120,20 @@ impl Sites {
     }
 
     pub fn snapshot(&self) -> Snapshot {
+        self.try_snapshot().expect("good sites")
+    }
+
+    pub fn try_snapshot(&self) -> Result<Snapshot, SnapshotError> {
         let pools = PoolSet::build(&self.pools, None, &Handle::current()).expect("good pools");
         let node = NodeParts {
             client: client(),
             access: None,
+            bodies_held_max: if self.bodies_held_max == 0 {
+                256 << 20
+            } else {
+                self.bodies_held_max
+            },
         };
-        Snapshot::build("test", node, &self.sites, pools).expect("good sites")
+        Snapshot::build("test", node, &self.sites, pools, &self.plugins)
     }
 }

@@ -1,0 +1,311 @@
+//! Stages 8, 10 and 12: plugins, of which the WAF is one.
+//!
+//! A request with a plugin on its route carries an [`Inspection`]. Its body is
+//! - read in the request phase when its length is known and at most [`SHORT_MAX`] (Pingora can still replay it), so that
+//!   the first verdict is the whole one and a blocked request never reaches an origin;
+//! - otherwise held on its way to the origin until the verdict: the head is judged first, then the body as a whole. A
+//!   blocked one costs the origin one aborted request, whose early answer is not forwarded.
+//!
+//! The verdict is taken once; what Pingora replays for a further try passes.
+//!
+//! Bounds: `held_max` and `body_max` of the route (413, or piece by piece by the `stream` policy), and one budget of bytes
+//! for all requests (503).
+
+pub(crate) mod body;
+pub(crate) mod budget;
+mod edits;
+pub(crate) mod event;
+pub(crate) mod plan;
+pub(crate) mod raw;
+pub(crate) mod response;
+
+use crate::answer::{Answer, Whole};
+use crate::ctx::Ctx;
+use crate::fault::Fault;
+use aegis_plugins::{Body, Decision, FaultKind, LocalResponse, OpenContext, RequestHead, Verdict};
+use aegis_settings::model::{Inspect, OnError};
+use aegis_telemetry::metrics::WafVerdict;
+use body::Held;
+use budget::{Budget, Gate, Permit};
+use bytes::Bytes;
+use http::header;
+use pingora_http::RequestHeader;
+use plan::{BodyRules, Inspector, Stage};
+use std::future::Future;
+use std::sync::Arc;
+
+/// Longest body read in the request phase: what Pingora's retry buffer replays; one byte more and it keeps nothing.
+pub(crate) const SHORT_MAX: u64 = 65_536;
+
+/// What requests share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) bodies: Arc<Budget>,
+    pub(crate) gate: Gate,
+    /// Threads that serve.
+    pub(crate) workers: usize,
+}
+
+/// What is known of a request's body before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Announced {
+    Nothing,
+    /// With a length of at most [`SHORT_MAX`].
+    Short,
+    /// Longer, or of unknown length.
+    Long(Option<u64>),
+}
+
+/// Where the rest of a request's body comes from.
+pub(crate) trait Incoming: Send {
+    /// The next bytes; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, Fault>> + Send;
+}
+
+/// One request under inspection.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    head: Arc<RequestHead>,
+    announced: Announced,
+    rules: BodyRules,
+    held: Held,
+    /// The whole body, once it was read in the request phase.
+    whole: Option<Vec<Bytes>>,
+    permit: Permit,
+    /// Contexts that see more of this request, in order of their verdicts.
+    open: Vec<Open>,
+    /// A module changed the head: then `head` is what the origin gets.
+    edited: bool,
+    /// A module changed the body.
+    new_body: Option<Bytes>,
+    response: response::Hold,
+}
+
+/// A context that stays open.
+#[derive(Debug)]
+struct Open {
+    context: OpenContext,
+    inspector: Arc<Inspector>,
+}
+
+impl Inspection {
+    pub(crate) fn new(
+        head: Arc<RequestHead>,
+        announced: Announced,
+        rules: BodyRules,
+        shared: &Shared,
+    ) -> Self {
+        Self {
+            head,
+            announced,
+            rules,
+            held: Held::Nothing,
+            whole: None,
+            permit: shared.bodies.permit(),
+            open: Vec::new(),
+            edited: false,
+            new_body: None,
+            response: response::Hold::default(),
+        }
+    }
+
+    /// The body is read, or held, by us: the client that waits for a `100 Continue` gets ours.
+    pub(crate) fn takes_body(&self) -> bool {
+        self.whole.is_some() || !matches!(self.held, Held::Nothing)
+    }
+}
+
+/// Puts what modules changed into the head for the origin, and what their work needs.
+pub(crate) fn to_origin(request: &mut RequestHeader, ctx: &Ctx) -> pingora_error::Result<()> {
+    let Some(inspection) = &ctx.inspection else {
+        return Ok(());
+    };
+    if inspection.edited || inspection.new_body.is_some() {
+        edits::apply(request, &inspection.head, inspection.new_body.as_ref())?;
+    }
+    if inspection.takes_body() {
+        request.remove_header(&header::EXPECT);
+    }
+    if ctx
+        .routed()
+        .is_some_and(|routed| routed.plan.inspection.reads_responses)
+    {
+        // A compressed response could not be read.
+        request.remove_header(&header::ACCEPT_ENCODING);
+    }
+    Ok(())
+}
+
+/// Asks the plugins of one stage, in order.
+pub(crate) async fn request(
+    ctx: &mut Ctx,
+    stage: Stage,
+    incoming: &mut impl Incoming,
+) -> Result<(), Answer> {
+    let Some(mut inspection) = ctx.inspection.take() else {
+        return Ok(());
+    };
+    let asked = ask_all(ctx, &mut inspection, stage, incoming).await;
+    ctx.inspection = Some(inspection);
+    asked
+}
+
+async fn ask_all(
+    ctx: &mut Ctx,
+    inspection: &mut Inspection,
+    stage: Stage,
+    incoming: &mut impl Incoming,
+) -> Result<(), Answer> {
+    let inspectors = match ctx.routed() {
+        Some(routed) => Arc::clone(routed.plan.inspection.at(stage)),
+        None => return Ok(()),
+    };
+    if inspectors.is_empty() {
+        return Ok(());
+    }
+    inspection.read_short(incoming).await?;
+    for inspector in inspectors.iter() {
+        let body = inspection.shown();
+        let (head, properties) = (
+            Arc::clone(&inspection.head),
+            Arc::clone(&inspector.properties),
+        );
+        let mut verdict = inspector.plugin.request(head, body, properties).await;
+        let open = verdict.open.take();
+        match settle(ctx, inspector, &inspection.head, &mut verdict)? {
+            Settled::GoesOn => inspection.accept(inspector, verdict, open),
+            Settled::PassedBy => {}
+        }
+    }
+    Ok(())
+}
+
+impl Inspection {
+    /// Reads a short body; finds out at once that a long one is too long.
+    async fn read_short(&mut self, incoming: &mut impl Incoming) -> Result<(), Answer> {
+        match self.announced {
+            Announced::Nothing => {}
+            Announced::Long(length) => {
+                let too_long = |max: u64| length.is_some_and(|length| length > max);
+                if self.rules.reject_above.is_some_and(too_long) {
+                    return Err(Fault::BodyTooLarge.into());
+                }
+                if matches!(self.held, Held::Nothing) {
+                    self.held = Held::waiting();
+                }
+            }
+            Announced::Short if self.whole.is_some() => {}
+            Announced::Short => {
+                let mut chunks = Vec::new();
+                let mut length = 0;
+                while let Some(chunk) = incoming.next().await? {
+                    length += chunk.len() as u64;
+                    if self.rules.reject_above.is_some_and(|max| length > max) {
+                        return Err(Fault::BodyTooLarge.into());
+                    }
+                    if !self.permit.grow(chunk.len()) {
+                        return Err(Fault::BodiesHeld.into());
+                    }
+                    chunks.push(chunk);
+                }
+                self.whole = Some(chunks);
+            }
+        }
+        Ok(())
+    }
+
+    /// What there is of the body for a first verdict.
+    fn shown(&self) -> Body {
+        match (&self.whole, self.announced) {
+            (Some(chunks), _) => Body::Whole(chunks.clone()),
+            (None, Announced::Nothing) => Body::None,
+            (None, _) => Body::Part(Vec::new()),
+        }
+    }
+
+    /// Takes over what a module changed, and keeps its context if it will see more.
+    fn accept(&mut self, inspector: &Arc<Inspector>, verdict: Verdict, open: Option<OpenContext>) {
+        if let Some(fields) = verdict.edits {
+            self.head = Arc::new(edits::edited(&self.head, fields));
+            self.edited = true;
+        }
+        if let Some(new) = verdict.new_body {
+            self.whole = Some(vec![new.clone()]);
+            self.new_body = Some(new);
+        }
+        let sees_more =
+            matches!(self.held, Held::Waiting { .. }) || inspector.response != Inspect::Off;
+        if let Some(context) = open.filter(|_| sees_more) {
+            self.open.push(Open {
+                context,
+                inspector: Arc::clone(inspector),
+            });
+        }
+    }
+}
+
+/// What a verdict means once events and faults are dealt with.
+enum Settled {
+    GoesOn,
+    /// The plugin failed, and its settings say to go on without it.
+    PassedBy,
+}
+
+fn settle(
+    ctx: &mut Ctx,
+    inspector: &Inspector,
+    head: &RequestHead,
+    verdict: &mut Verdict,
+) -> Result<Settled, Answer> {
+    let events = std::mem::take(&mut verdict.events);
+    event::record(ctx, inspector, head, &events, verdict.cpu);
+    match std::mem::replace(&mut verdict.decision, Decision::Continue) {
+        Decision::Continue => {
+            if inspector.is_waf {
+                ctx.note_waf(WafVerdict::Clean);
+            }
+            Ok(Settled::GoesOn)
+        }
+        Decision::Respond(local) => Err(refusal(inspector, local)),
+        Decision::Close => Err(Answer::Close),
+        Decision::Fault(kind) => failed(ctx, inspector, kind),
+    }
+}
+
+/// A plugin without a verdict: `on_error` decides. The host has counted the fault.
+fn failed(ctx: &mut Ctx, inspector: &Inspector, kind: FaultKind) -> Result<Settled, Answer> {
+    if inspector.is_waf {
+        ctx.note_waf(WafVerdict::Fault);
+    }
+    tracing::debug!(
+        request = ctx.id.as_str(),
+        plugin = inspector.plugin.name(),
+        kind = kind.as_str(),
+        "no verdict"
+    );
+    match inspector.on_error {
+        OnError::Allow => Ok(Settled::PassedBy),
+        OnError::Deny => Err(Fault::PluginFailed.into()),
+    }
+}
+
+/// The WAF's refusals are pages of ours, which name no rule; other modules answer in their own words.
+fn refusal(inspector: &Inspector, local: LocalResponse) -> Answer {
+    let redirects = (300..400).contains(&local.status);
+    if !inspector.is_waf || redirects {
+        return Answer::Whole(Whole {
+            status: local.status,
+            headers: local.headers,
+            body: local.body,
+        });
+    }
+    match (local.details.as_str(), local.status) {
+        ("waf_body_limit", _) => Fault::BodyTooLarge,
+        ("waf_content_encoding", 400) => {
+            Fault::BadRequest("Its body is not what its Content-Encoding says.")
+        }
+        ("waf_content_encoding", _) => Fault::BodyEncoding,
+        (_, status) => Fault::Blocked(status),
+    }
+    .into()
+}

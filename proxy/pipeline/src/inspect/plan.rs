@@ -1,0 +1,175 @@
+//! Which plugins look at the requests of a route, and by which rules: worked out once for a snapshot.
+
+use crate::waf;
+use aegis_plugins::{Plugin, Properties};
+use aegis_settings::model::{self, Inspect, OnError, PluginStage};
+use aegis_settings::resolved::{OverLimit, Route, WafMode};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The running plugins of one configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Plugins {
+    /// `plugins:` by name.
+    pub named: BTreeMap<String, Named>,
+    /// The WAF by profile.
+    pub waf: BTreeMap<waf::Profile, Arc<Plugin>>,
+}
+
+/// One of `plugins:`, running.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// It.
+    pub plugin: Arc<Plugin>,
+    /// Its settings.
+    pub settings: Arc<model::Plugin>,
+}
+
+/// A plugin a route uses that is not among the running ones.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{route}: plugin `{plugin}` is not running")]
+pub struct Missing {
+    /// Key of the route.
+    pub route: String,
+    /// The plugin.
+    pub plugin: String,
+}
+
+/// When an inspector looks at a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    BeforeCache,
+    BeforeOrigin,
+}
+
+/// One plugin on one route.
+#[derive(Debug)]
+pub(crate) struct Inspector {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) properties: Arc<Properties>,
+    pub(crate) on_error: OnError,
+    /// What it sees of responses.
+    pub(crate) response: Inspect,
+    /// How much of a response body.
+    pub(crate) response_max: u64,
+    pub(crate) is_waf: bool,
+    /// `block` or `detect`, for events.
+    pub(crate) mode: &'static str,
+}
+
+/// What becomes of long bodies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct BodyRules {
+    /// Longer ones are refused.
+    pub(crate) reject_above: Option<u64>,
+    /// Longer ones are judged piece by piece, and pass meanwhile.
+    pub(crate) stream_above: Option<u64>,
+}
+
+/// All inspectors of a route.
+#[derive(Debug, Default)]
+pub(crate) struct RouteInspection {
+    pub(crate) before_cache: Arc<[Arc<Inspector>]>,
+    pub(crate) before_origin: Arc<[Arc<Inspector>]>,
+    pub(crate) body: BodyRules,
+    /// Somebody reads response bodies, so the origin shall not compress them.
+    pub(crate) reads_responses: bool,
+}
+
+impl RouteInspection {
+    /// The WAF looks first, so that other modules see what it let pass; then the plugins in their order.
+    pub(crate) fn build(
+        site: &Arc<str>,
+        route: &Route,
+        plugins: &Plugins,
+    ) -> Result<Self, Missing> {
+        let missing = |plugin: &str| Missing {
+            route: route.key.clone(),
+            plugin: plugin.to_owned(),
+        };
+        let mut plan = Self::default();
+        let (mut before_cache, mut before_origin) = (Vec::new(), Vec::new());
+        if route.waf.mode != WafMode::Off {
+            let plugin = plugins
+                .waf
+                .get(&waf::Profile::of(&route.waf))
+                .ok_or_else(|| missing("waf"))?;
+            plan.waf_body(route);
+            before_origin.push(Arc::new(waf_inspector(site, route, plugin)));
+        }
+        for name in &route.plugins {
+            let named = plugins.named.get(name).ok_or_else(|| missing(name))?;
+            plan.refuse_above(named.settings.body_max);
+            let inspector = Arc::new(plugin_inspector(site, named));
+            match named.settings.stage {
+                PluginStage::BeforeCache => before_cache.push(inspector),
+                PluginStage::BeforeOrigin => before_origin.push(inspector),
+            }
+        }
+        plan.reads_responses = before_cache
+            .iter()
+            .chain(&before_origin)
+            .any(|i| i.response == Inspect::Body);
+        plan.before_cache = before_cache.into();
+        plan.before_origin = before_origin.into();
+        Ok(plan)
+    }
+
+    pub(crate) fn at(&self, stage: Stage) -> &Arc<[Arc<Inspector>]> {
+        match stage {
+            Stage::BeforeCache => &self.before_cache,
+            Stage::BeforeOrigin => &self.before_origin,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.before_cache.is_empty() && self.before_origin.is_empty()
+    }
+
+    fn refuse_above(&mut self, bytes: u64) {
+        self.body.reject_above = Some(self.body.reject_above.map_or(bytes, |max| max.min(bytes)));
+    }
+
+    fn waf_body(&mut self, route: &Route) {
+        match route.waf.over_limit {
+            OverLimit::Reject => self.refuse_above(route.waf.held_max),
+            OverLimit::Stream => self.body.stream_above = Some(route.waf.held_max),
+        }
+    }
+}
+
+fn waf_inspector(site: &Arc<str>, route: &Route, plugin: &Arc<Plugin>) -> Inspector {
+    Inspector {
+        plugin: Arc::clone(plugin),
+        properties: Arc::new(Properties {
+            site: Arc::clone(site),
+            waf_policy: Some(waf::policy(&route.waf)),
+            extra: Vec::new(),
+        }),
+        on_error: route.waf.on_error,
+        response: route.waf.inspect_response,
+        response_max: route.waf.response_max,
+        is_waf: true,
+        mode: if route.waf.mode == WafMode::Block {
+            "block"
+        } else {
+            "detect"
+        },
+    }
+}
+
+fn plugin_inspector(site: &Arc<str>, named: &Named) -> Inspector {
+    Inspector {
+        plugin: Arc::clone(&named.plugin),
+        properties: Arc::new(Properties {
+            site: Arc::clone(site),
+            waf_policy: None,
+            extra: Vec::new(),
+        }),
+        on_error: named.settings.on_error,
+        response: named.settings.inspect_response,
+        response_max: named.settings.body_max,
+        is_waf: false,
+        mode: "block",
+    }
+}
