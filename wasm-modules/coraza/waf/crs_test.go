@@ -51,7 +51,7 @@ type suiteFile struct {
 type suiteInput struct {
 	Method         string        `yaml:"method"`
 	URI            string        `yaml:"uri"`
-	Version        *string       `yaml:"version"`
+	Version        string        `yaml:"version"`
 	Headers        yaml.MapSlice `yaml:"headers"`
 	OrderedHeaders []struct {
 		Name  string `yaml:"name"`
