@@ -13,6 +13,7 @@ mod modules;
 mod organs;
 mod plane;
 mod sandbox;
+mod serve;
 mod signals;
 mod terminal;
 

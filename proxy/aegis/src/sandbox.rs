@@ -138,12 +138,15 @@ impl Sandbox {
         let verdict = self.workers.block_on(asked);
         match verdict.decision {
             // A full queue says nothing about the plugin.
-            Decision::Fault(FaultKind::QueueFull | FaultKind::QueueWait) => None,
-            Decision::Fault(kind) => Some(format!(
-                "plugin `{}` fails at a plain GET request ({kind}); its log says more",
-                plugin.name()
-            )),
-            Decision::Continue | Decision::Respond(_) | Decision::Close => None,
+            Decision::Fault(kind)
+                if !matches!(kind, FaultKind::QueueFull | FaultKind::QueueWait) =>
+            {
+                Some(format!(
+                    "plugin `{}` fails at a plain GET request ({kind}); its log says more",
+                    plugin.name()
+                ))
+            }
+            _ => None,
         }
     }
 

@@ -1,4 +1,5 @@
 //! What a person types and gets: texts, exit codes, JSON. Nothing here starts a node.
+#![expect(clippy::expect_used, reason = "tests say what they expected")]
 
 use serde_json::Value;
 use std::path::Path;

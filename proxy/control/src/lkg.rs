@@ -87,11 +87,11 @@ impl Store {
                 Ok(_) => match self.read(&name) {
                     Ok(good) => found.push(good),
                     Err(error) => {
-                        tracing::error!(%error, generation = name, "last good settings cannot be used")
+                        tracing::error!(%error, generation = name, "last good settings cannot be used");
                     }
                 },
                 Err(error) => {
-                    tracing::error!(%error, generation = name, "last good settings cannot be used")
+                    tracing::error!(%error, generation = name, "last good settings cannot be used");
                 }
             }
         }

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 /// Lines a second of one kind of event that clients can cause.
 const LINES: u32 = 10;
 
-/// Settings were refused; the former ones stay in force.
+/// Settings were refused; if there were others in force, they stay.
 #[derive(Debug)]
 pub struct ConfigRejected<'a> {
     /// The file.
@@ -27,7 +27,7 @@ impl ConfigRejected<'_> {
         error!(
             path = %self.path.display(),
             problems = self.problems.len(),
-            "settings refused, the former ones stay in force: {}",
+            "settings refused: {}",
             self.problems.join("; ")
         );
     }

@@ -8,7 +8,7 @@ use aegis_settings::{Flags, Problem};
 use std::path::Path;
 use std::process::ExitCode;
 
-pub(super) fn run(args: Run) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Run) -> anyhow::Result<ExitCode> {
     let default = default_state_dir();
     let found = if args.origin.is_empty() {
         let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
@@ -16,7 +16,7 @@ pub(super) fn run(args: Run) -> anyhow::Result<ExitCode> {
         aegis_control::boot(path, &default, &|validated| organs::check(validated, &name))
             .map_err(|p| (p, EX_CONFIG))
     } else {
-        from_flags(&args)
+        from_flags(args)
     };
     match found {
         Ok(boot) => app::run(boot, default, args.log_json),

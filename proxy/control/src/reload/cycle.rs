@@ -7,8 +7,10 @@ use crate::load::{self, Good};
 use crate::plane::{DataPlane, Progress, Rejection};
 use crate::state::State;
 use crate::watch::{Fingerprint, Watch};
+use aegis_settings::resolved::Validated;
 use aegis_telemetry::events::{ConfigLive, ConfigRejected};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -148,7 +150,7 @@ impl<D: DataPlane> Cycle<D> {
     fn try_first(&mut self, good: Good, from: From) -> Result<(), Rejection> {
         let progress = Arc::new(Progress::default());
         self.state.preparing(&good.validated.id, progress.clone());
-        let result = self.plane.prepare(&good.validated, &progress);
+        let result = prepare(&*self.plane, &good.validated, &progress);
         self.state.prepared();
         self.apply(good, result?, from)
     }
@@ -321,7 +323,7 @@ impl<D: DataPlane> Cycle<D> {
         }
         let progress = Progress::default();
         let id = good.validated.id.clone();
-        let result = self.plane.prepare(&good.validated, &progress);
+        let result = prepare(&*self.plane, &good.validated, &progress);
         if let Err(rejection) = result.and_then(|prepared| self.apply(good, prepared, From::File)) {
             self.refuse(rejection.problems, Some(id));
         }
@@ -341,7 +343,7 @@ impl<D: DataPlane> Cycle<D> {
             let (plane, signs) = (self.plane.clone(), self.signs.clone());
             let (validated, progress) = (good.validated.clone(), progress.clone());
             move || {
-                let result = plane.prepare(&validated, &progress);
+                let result = prepare(&*plane, &validated, &progress);
                 // The reload thread has ended: so has the process, nearly.
                 drop(signs.send(Sign::Prepared { generation, result }));
             }
@@ -352,7 +354,7 @@ impl<D: DataPlane> Cycle<D> {
                     generation,
                     good,
                     progress,
-                })
+                });
             }
             Err(error) => {
                 self.state.prepared();
@@ -379,6 +381,19 @@ impl<D: DataPlane> Cycle<D> {
         }
         self.spawn_next();
     }
+}
+
+/// A defect in a compiler must not end the thread that could take the next settings.
+fn prepare<D: DataPlane>(
+    plane: &D,
+    validated: &Arc<Validated>,
+    progress: &Progress,
+) -> Result<D::Prepared, Rejection> {
+    catch_unwind(AssertUnwindSafe(|| plane.prepare(validated, progress))).unwrap_or_else(|_| {
+        Err(Rejection::new(
+            "preparing these settings panicked; this is a defect of Aegis, please report it",
+        ))
+    })
 }
 
 /// Waits until nothing more happens; returns whether to stop. What else comes in meanwhile is put aside.

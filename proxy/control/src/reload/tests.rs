@@ -3,7 +3,6 @@ use crate::boot::boot;
 use crate::reload::Controller;
 use crate::state::Phase;
 use aegis_settings::Problem;
-use aegis_settings::resolved::Validated;
 use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 use std::fs;
@@ -73,6 +72,7 @@ impl DataPlane for Plane {
         if host.starts_with("slow") {
             self.wait_until("released", |seen| seen.released.contains(&host));
         }
+        assert!(!host.starts_with("panic"), "as asked");
         if host.starts_with("broken") {
             Err(Rejection::new("rules.conf:3: no such rule"))
         } else {
@@ -255,6 +255,16 @@ fn what_only_compiling_or_the_probe_can_tell_is_refused_too() {
     node.put(&text("unfit.example.com", ""));
     node.refused("the port is taken");
     assert_eq!(node.plane.swapped(), ["a.example.com"]);
+    node.put(&text("b.example.com", ""));
+    node.live("b.example.com");
+}
+
+#[test]
+fn a_panic_while_preparing_is_a_refusal_like_any_other() {
+    let node = Node::new();
+    let _controller = node.start();
+    node.put(&text("panic.example.com", ""));
+    node.refused("please report it");
     node.put(&text("b.example.com", ""));
     node.live("b.example.com");
 }
