@@ -3,6 +3,9 @@ package main
 import (
 	"encoding/binary"
 	"encoding/json"
+	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -77,8 +80,8 @@ func TestARequestIsJudgedThroughTheABI(t *testing.T) {
 	s.CompleteHttpContext(attack)
 
 	clean := s.InitializeHttpContext()
-	if a := s.CallOnRequestHeaders(clean, head("POST", "/f", [2]string{"Content-Type", "application/json"}, [2]string{"Content-Length", "8"}), false); a != types.ActionContinue {
-		t.Error("the head was held")
+	if a := s.CallOnRequestHeaders(clean, head("POST", "/f", [2]string{"Content-Type", "application/json"}, [2]string{"Content-Length", "8"}), false); a != types.ActionPause {
+		t.Error("the head went on before its body was judged")
 	}
 	if a := s.CallOnRequestBody(clean, []byte(`{"a": 1}`), true); a != types.ActionContinue || s.GetSentLocalResponse(clean) != nil {
 		t.Errorf("%v %+v", a, s.GetSentLocalResponse(clean))
@@ -162,5 +165,25 @@ func TestRulesThatDoNotCompileFailTheStartAndSayWhere(t *testing.T) {
 	}
 	if log := strings.Join(s.GetCriticalLogs(), "\n"); !strings.Contains(log, "own.conf:2: ") || !strings.Contains(log, "NOPE") {
 		t.Error(log)
+	}
+}
+
+func TestTheNoticeNamesEveryModuleThatIsBuiltIn(t *testing.T) {
+	list := exec.Command("go", "list", "-deps", "-tags", "tinygo,no_fs_access", "-f", "{{with .Module}}{{.Path}}{{end}}", ".")
+	list.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	notice, err := os.ReadFile("../../NOTICE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range strings.FieldsSeq(string(out)) {
+		name := regexp.MustCompile(`/v\d+$`).ReplaceAllString(path, "")
+		name = name[strings.LastIndex(name, "/")+1:]
+		if path != "aegis-coraza" && !strings.Contains(string(notice), name) {
+			t.Errorf("%s is not in NOTICE", path)
+		}
 	}
 }

@@ -45,7 +45,8 @@ func (s *stream) OnHttpRequestHeaders(_ int, end bool) types.Action {
 		return types.ActionPause
 	}
 	if !end {
-		return types.ActionContinue
+		// Nothing goes on before the body is judged.
+		return types.ActionPause
 	}
 	return s.judged(session.NoRequestBody())
 }

@@ -7,7 +7,7 @@ mod go;
 mod inputs;
 mod rust;
 
-use crate::workspace;
+use crate::{steps, workspace};
 use anyhow::{Context, Result};
 use inputs::Inputs;
 use serde_json::json;
@@ -86,6 +86,14 @@ pub(crate) fn build_examples(out_dir: &Path) -> Result<()> {
         module.remember(&inputs)?;
     }
     Ok(())
+}
+
+/// Formats, lints and tests of the modules' own sources, natively: the WAF's against the Core Rule Set's own suite.
+pub(crate) fn test() -> Result<()> {
+    let sources = workspace::root().join("wasm-modules");
+    go::test(&sources.join("coraza"))?;
+    go::vet_wasm(&sources.join("examples/go"))?;
+    steps::run(workspace::cargo(&["fmt", "--all", "--check"]).current_dir(sources.join("examples")))
 }
 
 struct Module {

@@ -30,7 +30,8 @@ fn all(steps: &mut Steps) -> Result<()> {
     })?;
     steps.step("modules", || {
         modules::build(&modules_dir())?;
-        modules::build_examples(&modules_dir())
+        modules::build_examples(&modules_dir())?;
+        modules::test()
     })?;
     // One selection of packages throughout: another would resolve other features and build dependencies anew.
     steps.step("unit tests", || {

@@ -47,6 +47,47 @@ pub(super) fn build(module: &Path, package: &str, tags: &str, to: &Path) -> Resu
     steps::run(&mut go)
 }
 
+/// gofmt, vet and the tests of a module, natively and without files.
+pub(super) fn test(module: &Path) -> Result<()> {
+    formatted(module)?;
+    // Under `tinygo` the SDK's emulator of a host does not build, so that tag is only on in the shipped module.
+    for verb in ["vet", "test"] {
+        let mut go = Command::new("go");
+        go.current_dir(module)
+            .args([verb, "-tags", "no_fs_access", "./..."]);
+        steps::run(&mut go)?;
+    }
+    Ok(())
+}
+
+/// gofmt and vet of a module that only builds for Wasm.
+pub(super) fn vet_wasm(module: &Path) -> Result<()> {
+    formatted(module)?;
+    let mut go = Command::new("go");
+    go.current_dir(module)
+        .env("GOOS", "wasip1")
+        .env("GOARCH", "wasm")
+        .args(["vet", "./..."]);
+    steps::run(&mut go)
+}
+
+fn formatted(module: &Path) -> Result<()> {
+    let output = Command::new("gofmt")
+        .current_dir(module)
+        .args(["-l", "."])
+        .output()
+        .context("gofmt, which comes with Go")?;
+    let files = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || !files.is_empty() {
+        bail!(
+            "gofmt would change {} in {}",
+            files.split_whitespace().collect::<Vec<_>>().join(", "),
+            module.display()
+        );
+    }
+    Ok(())
+}
+
 /// The version of a module that `go.mod` requires, without the `v`.
 pub(super) fn required(go_mod: &Path, module: &str) -> Result<String> {
     let text = std::fs::read_to_string(go_mod).with_context(|| go_mod.display().to_string())?;
