@@ -131,12 +131,8 @@ fn build(builder: &Builder, mut order: Order) {
                 ),
             }
             .emit();
-            plugin.build_failed(order.replaces.as_ref());
-            // A successor is ordered again when its instance next does something.
-            if order.replaces.is_none() {
-                order.not_before = Instant::now() + wait;
-                builder.order(order);
-            }
+            order.not_before = Instant::now() + wait;
+            builder.order(order);
         }
     }
 }

@@ -90,7 +90,7 @@ impl Compiled {
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "compiled module cannot be read")
+                tracing::warn!(path = %path.display(), %error, "compiled module cannot be read");
             }
         }
         let code = self

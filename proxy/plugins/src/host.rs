@@ -156,6 +156,10 @@ impl Host {
     /// Makes a plugin ready: seconds for one that was never compiled here. Blocks; call it on a thread that may.
     ///
     /// The same spec over the same module gives the plugin that is running already.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a spec is made to be handed over; its parts may be kept one day"
+    )]
     pub fn prepare(&self, spec: PluginSpec) -> Result<Arc<Plugin>, PluginError> {
         let _one = self.one.lock();
         let progress = Progress::start(self, &spec.name);

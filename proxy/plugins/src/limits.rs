@@ -28,7 +28,7 @@ pub(crate) const LINGERING_MAX: usize = 16;
 /// The time they get.
 pub(crate) const LINGER_MAX: Duration = Duration::from_secs(10);
 /// A request may wait this long when its plugin has no live instance and one is being configured.
-pub(crate) const REBUILD_WAIT_MAX: Duration = Duration::from_secs(2);
+pub(crate) const REBUILD_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Fields of a header list after a module's edit.
 pub(crate) const FIELDS_MAX: usize = 512;
 /// Bytes of a header list after a module's edit.

@@ -301,3 +301,78 @@ impl Inner {
         Duration::from_nanos(ahead / threads)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// The order in which jobs of these sites come out.
+    fn order(queue: &Queue, n: usize) -> String {
+        (0..n)
+            .filter_map(|_| Some(queue.pop()?.site.to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn sites_take_turns_whatever_their_number_of_jobs() {
+        let plugin = testing::plugin("turns");
+        let queue = Queue::new(100, 1, Duration::from_secs(1));
+        for site in "aaaaabbc".chars() {
+            queue.push(testing::request(&plugin, &site.to_string(), 0).0);
+        }
+        assert_eq!(order(&queue, 8), "abcabaaa");
+    }
+
+    #[test]
+    fn jobs_for_an_instance_go_before_new_requests_of_their_site() {
+        let plugin = testing::plugin("bound");
+        let queue = Queue::new(100, 1, Duration::from_secs(1));
+        for site in ["a", "a", "b"] {
+            queue.push(testing::request(&plugin, site, 0).0);
+        }
+        let slot = Arc::new(Slot::busy());
+        queue.push_bound(Job::bound(&plugin, &slot, &"a".into(), Act::Tick));
+        let bound = |job: Option<Job>| job.is_some_and(|job| matches!(job.task, Task::Bound(..)));
+        assert!(bound(queue.pop()));
+        assert_eq!(order(&queue, 3), "baa");
+    }
+
+    #[test]
+    fn a_request_that_would_wait_too_long_behind_its_own_site_is_refused_at_once() {
+        let plugin = testing::plugin("cost");
+        let queue = Queue::new(100, 2, Duration::from_millis(10));
+        let ms = 1_000_000;
+        // Two threads: 24 ms of work are a wait of 12.
+        let waiting: Vec<_> = (0..4)
+            .map(|_| {
+                let (job, pending) = testing::request(&plugin, "a", 8 * ms);
+                queue.push(job);
+                pending
+            })
+            .collect();
+        let refused = waiting
+            .iter()
+            .filter(|pending| pending.is_decided())
+            .count();
+        assert_eq!(refused, 1);
+        // Another site waits for its own work only.
+        let (job, pending) = testing::request(&plugin, "b", 8 * ms);
+        queue.push(job);
+        assert!(!pending.is_decided());
+    }
+
+    #[test]
+    fn a_stopped_queue_refuses_everything() {
+        let plugin = testing::plugin("stop");
+        let queue = Queue::new(100, 1, Duration::from_secs(1));
+        let (job, pending) = testing::request(&plugin, "a", 0);
+        queue.push(job);
+        queue.stop();
+        assert!(pending.is_decided());
+        let (job, pending) = testing::request(&plugin, "a", 0);
+        queue.push(job);
+        assert!(pending.is_decided());
+        assert!(queue.pop().is_none());
+    }
+}

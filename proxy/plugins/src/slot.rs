@@ -34,6 +34,15 @@ enum Place {
     Gone,
 }
 
+/// What an instance leaves behind.
+pub(crate) struct Ended {
+    /// Jobs that waited for it.
+    pub(crate) waiting: VecDeque<Job>,
+    /// The bytes it had.
+    pub(crate) memory: i64,
+    pub(crate) was_retiring: bool,
+}
+
 /// What became of an attempt to take the guest out.
 pub(crate) enum Taken {
     Guest(Box<Guest>, Job),
@@ -95,17 +104,28 @@ impl Slot {
         (std::mem::take(&mut inner.waiting), grown)
     }
 
-    /// The guest is no more; jobs that waited for it, and the bytes it had.
-    pub(crate) fn end(&self) -> (VecDeque<Job>, i64) {
+    /// The guest is no more.
+    pub(crate) fn end(&self) -> Ended {
         let mut inner = self.inner.lock();
         inner.state = Place::Gone;
-        let memory = std::mem::take(&mut inner.memory);
-        (std::mem::take(&mut inner.waiting), signed(memory))
+        Ended {
+            waiting: std::mem::take(&mut inner.waiting),
+            memory: signed(std::mem::take(&mut inner.memory)),
+            was_retiring: std::mem::take(&mut inner.retiring),
+        }
     }
 
-    /// No new streams from now on.
-    pub(crate) fn retire(&self) {
-        self.inner.lock().retiring = true;
+    /// No new streams from now on; `false` if the guest is no more.
+    pub(crate) fn retire(&self) -> bool {
+        let mut inner = self.inner.lock();
+        let lives = !matches!(inner.state, Place::Gone) && !inner.retiring;
+        inner.retiring |= lives;
+        lives
+    }
+
+    /// Linear memory after its last job.
+    pub(crate) fn memory(&self) -> usize {
+        self.inner.lock().memory
     }
 
     pub(crate) fn is_retiring(&self) -> bool {

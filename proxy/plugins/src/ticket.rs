@@ -67,25 +67,20 @@ impl Waiter {
         }
     }
 
-    /// Hands over the verdict; gives it back if nobody waits any more.
-    pub(crate) fn send(self, verdict: Verdict) -> Result<(), Verdict> {
+    /// Hands over the verdict. If nobody waits any more it is dropped, and with it the context it may hold.
+    pub(crate) fn send(self, verdict: Verdict) {
         if let Some(expiry) = self.expiry {
             expiry.abort();
         }
         match self.reply {
-            Reply::Async(sender) => sender.send(verdict),
-            Reply::Blocking(sender) => sender.try_send(verdict).map_err(|error| match error {
-                mpsc::TrySendError::Full(verdict) | mpsc::TrySendError::Disconnected(verdict) => {
-                    verdict
-                }
-            }),
+            Reply::Async(sender) => drop(sender.send(verdict)),
+            Reply::Blocking(sender) => drop(sender.try_send(verdict)),
         }
     }
 
     /// Hands over a fault.
     pub(crate) fn fault(self, kind: FaultKind) {
-        // Nobody waits: nothing is lost.
-        drop(self.send(Verdict::fault(kind)));
+        self.send(Verdict::fault(kind));
     }
 }
 
@@ -167,6 +162,11 @@ fn too_late(plugin: &str) -> Verdict {
 }
 
 impl Pending {
+    #[cfg(test)]
+    pub(crate) fn is_decided(&self) -> bool {
+        !self.verdict.is_empty()
+    }
+
     /// Waits at most `wait_max` for a start, and then for the verdict.
     pub(crate) async fn wait(mut self, plugin: &str, wait_max: Duration) -> Verdict {
         let mut budget = wait_max;
@@ -182,7 +182,7 @@ impl Pending {
                             .unwrap_or_else(|_| Verdict::fault(FaultKind::Lost));
                     }
                     Late::Rebuilding if budget == wait_max && wait_max < REBUILD_WAIT_MAX => {
-                        budget = REBUILD_WAIT_MAX
+                        budget = REBUILD_WAIT_MAX;
                     }
                     Late::Rebuilding if self.ticket.give_up() => return too_late(plugin),
                     Late::Rebuilding => {}

@@ -30,7 +30,11 @@ pub(crate) fn run(core: &Core) {
 fn one(job: Job) {
     let plugin = job.plugin.clone();
     let found = match &job.task {
-        Task::Request(request) if request.waiter.gone() => None,
+        Task::Request(request) if request.waiter.gone() => {
+            // It may have been let through in place of another that waits for an instance.
+            plugin.unpark();
+            None
+        }
         Task::Request(_) => plugin.acquire(job),
         Task::Bound(slot, _) => {
             let slot = slot.clone();
@@ -67,8 +71,8 @@ fn one(job: Job) {
             lose(&plugin, streams, None, FaultKind::Lost);
             plugin.let_go(&slot, desk.guest, "memory");
         }
-        Ok(Err(fault)) => desk.fault(fault),
-        Err(_panic) => desk.fault(Fault {
+        Ok(Err(fault)) => desk.fault(&fault),
+        Err(_panic) => desk.fault(&Fault {
             kind: FaultKind::Trap,
             detail: "a host function panicked; this is a bug of Aegis".into(),
         }),
@@ -191,8 +195,7 @@ impl Desk<'_> {
         if first && open {
             verdict.open = Some(self.plugin.context(self.slot, &self.site, id));
         }
-        // Whoever asked may be gone: then the verdict is dropped here, and with it the context it holds.
-        drop(waiter.send(verdict));
+        waiter.send(verdict);
         if open || !first {
             return Ok(());
         }
@@ -339,7 +342,7 @@ impl Desk<'_> {
     }
 
     /// The instance broke: it ends at once, with all that is open in it.
-    fn fault(mut self, fault: Fault) {
+    fn fault(mut self, fault: &Fault) {
         self.tally();
         PluginFault {
             plugin: self.plugin.name(),
@@ -349,7 +352,7 @@ impl Desk<'_> {
         .emit();
         let streams = std::mem::take(&mut self.guest.state().streams);
         drop(self.guest);
-        let was_root = self.plugin.root_is(self.slot);
+        let was_root = self.plugin.is_root(self.slot);
         self.plugin.ended(self.slot, "fault");
         self.plugin.replace_ended(was_root);
         lose(self.plugin, streams, self.culprit, fault.kind);

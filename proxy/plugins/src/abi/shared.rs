@@ -179,6 +179,10 @@ pub(super) fn define_metric(
     answer(act())
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "wasmtime hands the caller over"
+)]
 pub(super) fn record_metric(call: Call<'_>, id: i32, value: i64) -> wasmtime::Result<i32> {
     let done = call
         .data()
@@ -188,6 +192,10 @@ pub(super) fn record_metric(call: Call<'_>, id: i32, value: i64) -> wasmtime::Re
     answer(done.map_err(Halt::from))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "wasmtime hands the caller over"
+)]
 pub(super) fn increment_metric(call: Call<'_>, id: i32, offset: i64) -> wasmtime::Result<i32> {
     let done = call.data().vm.metrics.increment(id.cast_unsigned(), offset);
     answer(done.map_err(Halt::from))

@@ -27,6 +27,10 @@ pub(super) fn get_current_time(mut call: Call<'_>, at: i32) -> wasmtime::Result<
 }
 
 /// The period belongs to the plugin: ticks are for the root instance, whoever asks for them.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "wasmtime hands the caller over"
+)]
 pub(super) fn set_tick_period(call: Call<'_>, period_ms: i32) -> wasmtime::Result<i32> {
     call.data().vm.set_tick(period_ms.cast_unsigned());
     answer(Ok(()))

@@ -10,15 +10,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
+type Answer = Result<HttpCallResponse, HttpCallError>;
+
 /// Calls wait here until the test answers them.
 #[derive(Default)]
 struct Pools {
-    calls: Mutex<
-        Vec<(
-            HttpCallRequest,
-            oneshot::Sender<Result<HttpCallResponse, HttpCallError>>,
-        )>,
-    >,
+    calls: Mutex<Vec<(HttpCallRequest, oneshot::Sender<Answer>)>>,
 }
 
 impl HttpCalls for Pools {
@@ -41,12 +38,7 @@ impl Pools {
         self.calls.lock().expect("lock").len()
     }
 
-    fn take(
-        &self,
-    ) -> (
-        HttpCallRequest,
-        oneshot::Sender<Result<HttpCallResponse, HttpCallError>>,
-    ) {
+    fn take(&self) -> (HttpCallRequest, oneshot::Sender<Answer>) {
         self.calls.lock().expect("lock").remove(0)
     }
 }
@@ -130,7 +122,7 @@ async fn a_stream_waits_for_its_call_while_the_instance_serves_others() {
             (vec![(bytes("h"), bytes("v"))], bytes("allowed"))
         );
         assert_eq!(request.timeout.as_secs(), 5);
-        answer.send(Ok(ok("no"))).ok().expect("waits");
+        answer.send(Ok(ok("no"))).expect("waits");
     }
     for task in waiting {
         assert_eq!(said(task.await.expect("ends")), (202, "no".into()));
@@ -146,7 +138,7 @@ async fn a_call_may_let_the_request_go_on() {
         async move { ask(&plugin, "/go").await }
     });
     until("the call is out", || pools.len() == 1).await;
-    pools.take().1.send(Ok(ok(""))).ok().expect("waits");
+    pools.take().1.send(Ok(ok(""))).expect("waits");
     let verdict = asked.await.expect("ends");
     assert_eq!(verdict.decision, Decision::Continue);
     let head = ResponseHead {
@@ -176,7 +168,7 @@ async fn a_call_that_fails_or_brings_too_much_is_a_response_without_fields() {
             async move { ask(&plugin, "/go").await }
         });
         until("the call is out", || pools.len() == 1).await;
-        pools.take().1.send(answer).ok().expect("waits");
+        pools.take().1.send(answer).expect("waits");
         assert_eq!(said(asked.await.expect("ends")), (200, String::new()));
     }
 }
@@ -216,7 +208,7 @@ async fn a_stream_that_nobody_waits_for_any_more_ends_when_its_call_does() {
     until("the call is out", || pools.len() == 1).await;
     asked.abort();
     assert!(asked.await.is_err());
-    pools.take().1.send(Ok(ok("no"))).ok().expect("waits");
+    pools.take().1.send(Ok(ok("no"))).expect("waits");
     assert_eq!(ask(&plugin, "/free").await.decision, Decision::Continue);
 }
 
@@ -240,7 +232,7 @@ async fn waiting_streams_are_lost_with_their_instance_and_late_answers_are_dropp
         asked.await.expect("ends").decision,
         Decision::Fault(FaultKind::Lost)
     );
-    pools.take().1.send(Ok(ok("no"))).ok().expect("waits");
+    pools.take().1.send(Ok(ok("no"))).expect("waits");
     assert_eq!(said(ask(&plugin, "/x").await).0, 202);
 }
 
@@ -266,7 +258,7 @@ async fn a_context_may_linger_until_its_last_call_ends() {
     assert_eq!(ask(&plugin, "/free").await.decision, Decision::Continue);
     until("the call is out", || pools.len() == 1).await;
     assert_eq!(deleted(), 0);
-    pools.take().1.send(Ok(ok(""))).ok().expect("waits");
+    pools.take().1.send(Ok(ok(""))).expect("waits");
     until("the context is deleted", || deleted() == 1).await;
     assert_eq!(
         metric("aegis_plugin_faults_total{kind=\"trap\",plugin=\"lingers\"}"),

@@ -77,43 +77,27 @@ async fn a_request_that_finds_no_thread_within_the_wait_budget_is_a_fault() {
 async fn a_request_may_wait_longer_while_its_plugin_has_no_instance() {
     let bench = bench_with(Options {
         threads: 1,
-        wait_max: Duration::from_millis(1),
+        wait_max: Duration::from_millis(200),
         ..Options::default()
     });
-    // Configuring takes longer than the wait budget.
-    let own = r#"
-        (func (export "proxy_on_configure") (param i32 i32) (result i32)
-          (local $n i32)
-          (loop $l (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if $l (i32.lt_u (local.get $n) (i32.const 100000000))))
-          (i32.const 1))
-        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (unreachable))"#;
-    let mut spec = bench.spec("rebuilds", &wat(own));
-    spec.inspect = Inspect::Headers;
-    let plugin = bench.prepare(spec).expect("a plugin");
-    let mut open = None;
-    until("a verdict within a millisecond", || {
-        let verdict = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(ask(&plugin, "/"))
-        });
-        open = verdict.open;
-        open.is_some()
-    })
-    .await;
-    let mut open = open.expect("open");
-    let head = ResponseHead {
-        status: 200,
-        headers: vec![],
-        end: true,
-    };
-    // The fault may be seen as too late a verdict: either way the instance is gone.
-    assert_ne!(
-        open.response_headers(head).await.decision,
-        Decision::Continue
+    // Configuring takes a second, which is longer than the wait budget.
+    let own = format!(
+        r#"{SPINS}
+        (func (export "proxy_on_vm_start") (param i32 i32) (result i32)
+          (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 512)))
+          (loop $l
+            (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 520)))
+            (br_if $l (i64.lt_u
+              (i64.sub (i64.load (i32.const 520)) (i64.load (i32.const 512)))
+              (i64.const 1000000000))))
+          (i32.const 1))"#
     );
-    until("the instance is gone", || {
-        metric("aegis_plugin_faults_total{kind=\"trap\",plugin=\"rebuilds\"}") == 1
-    })
-    .await;
+    let plugin = bench.plugin("rebuilds", &own);
+    let busy = busy(&plugin, "a").await;
+    assert_eq!(
+        busy.await.expect("ends").decision,
+        Decision::Fault(FaultKind::Deadline)
+    );
     assert_eq!(ask(&plugin, "/").await.decision, Decision::Continue);
 }
 

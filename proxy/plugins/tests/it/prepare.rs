@@ -142,8 +142,7 @@ async fn a_failure_while_starting_names_the_phase_and_what_the_module_said() {
     let own = |name: &str, signature: &str, code: &str| {
         wat(&format!(
             r#"(data (i32.const 0) "rule 7 is broken") (data (i32.const 100) "\64\00\00\00\00\00\00\00")
-               (func ${name} (export "{name}") {signature} {code})"#,
-            name = name,
+               (func ${name} (export "{name}") {signature} {code})"#
         ))
     };
     let callback = "(param i32 i32) (result i32)";

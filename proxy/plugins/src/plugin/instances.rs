@@ -1,0 +1,299 @@
+//! The instances of a plugin, and how a stream finds one.
+//!
+//! Instances are made when demand shows, at most [`INSTANCES_EXTRA`] more than the pool has threads, and let go again
+//! when they were not used for a while. A stream belongs to the instance its context was created in. The successor of
+//! an instance that grew too much is configured before that one goes. A plugin that faults gets a spare instance for a
+//! while, so that who makes it fault does not take it from everybody else.
+
+use super::{Plugin, Role};
+use crate::builder::Order;
+use crate::guest::Guest;
+use crate::limits::RETIRE_AFTER;
+use crate::pool::{Act, Job, Task};
+use crate::slot::Slot;
+use crate::verdict::FaultKind;
+use aegis_telemetry::metrics;
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// Instances beyond the number of threads, for contexts that stay open.
+pub(crate) const INSTANCES_EXTRA: usize = 7;
+/// An instance that is not needed for so long is let go, but for the last one.
+const UNUSED_MAX: Duration = Duration::from_secs(60);
+const TIDY_EVERY: Duration = Duration::from_secs(10);
+
+/// Places of instances.
+#[derive(Default)]
+pub(super) struct Slots {
+    /// Instances for streams; the last one is used first, so that the others can be let go.
+    request: Vec<Arc<Slot>>,
+    pub(super) root: Option<Arc<Slot>>,
+    /// Requests that found no instance.
+    parked: VecDeque<Job>,
+    building: bool,
+    pub(super) building_root: bool,
+}
+
+impl Plugin {
+    /// An instance for a new stream. Without one the job is parked until there is.
+    pub(crate) fn acquire(self: &Arc<Self>, job: Job) -> Option<(Arc<Slot>, Box<Guest>, Job)> {
+        let mut slots = self.slots.lock();
+        for slot in slots.request.iter().rev() {
+            if let Some(guest) = slot.take_for_new() {
+                return Some((slot.clone(), guest, job));
+            }
+        }
+        if slots.parked.len() >= self.core.queue_max {
+            drop(slots);
+            job.fail(FaultKind::QueueFull);
+            return None;
+        }
+        slots.parked.push_back(job);
+        self.rebuilding(&slots);
+        if !slots.building && slots.request.len() < self.core.threads + INSTANCES_EXTRA {
+            slots.building = true;
+            self.core
+                .builder
+                .order(Order::new(self, Role::Request, None));
+        }
+        None
+    }
+
+    /// Takes an instance back after a job.
+    pub(crate) fn put_back(self: &Arc<Self>, slot: &Arc<Slot>, guest: Box<Guest>) {
+        let retiring = slot.is_retiring();
+        if retiring && guest.open_streams() == 0 {
+            return self.let_go(slot, guest, "memory");
+        }
+        let outgrown = guest.outgrown();
+        let (waiting, grown) = slot.put_back(guest);
+        self.counters.memory.add(grown);
+        waiting
+            .into_iter()
+            .for_each(|job| self.core.queue.push_bound(job));
+        if !retiring {
+            self.unpark();
+        }
+        // Its successor is configured first; until then it serves on.
+        if outgrown && !slot.replaced.swap(true, Ordering::AcqRel) {
+            let role = if self.is_root(slot) {
+                Role::Root
+            } else {
+                Role::Request
+            };
+            self.core
+                .builder
+                .order(Order::new(self, role, Some(slot.clone())));
+        }
+    }
+
+    /// Without any instance, requests may wait longer.
+    fn rebuilding(&self, slots: &Slots) {
+        let rebuilding = slots.live() == 0;
+        self.rebuilding.store(rebuilding, Ordering::Relaxed);
+        if rebuilding {
+            for job in &slots.parked {
+                if let Task::Request(request) = &job.task {
+                    request.waiter.rebuilding();
+                }
+            }
+        }
+    }
+
+    /// Lets one request that found no instance try again.
+    pub(crate) fn unpark(&self) {
+        if let Some(job) = self.slots.lock().parked.pop_front() {
+            self.core.queue.push_bound(job);
+        }
+    }
+
+    /// Whether this is the root instance.
+    pub(crate) fn is_root(&self, slot: &Arc<Slot>) -> bool {
+        self.slots
+            .lock()
+            .root
+            .as_ref()
+            .is_some_and(|root| Arc::ptr_eq(root, slot))
+    }
+
+    /// Ends an instance in which nothing is open.
+    pub(crate) fn let_go(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        mut guest: Box<Guest>,
+        reason: &'static str,
+    ) {
+        let running = guest.running();
+        if let Err(fault) = guest.shut_down(self.deadline) {
+            tracing::debug!(plugin = %self.vm.name, fault = %fault.kind, "instance failed at its end");
+        }
+        drop((running, guest));
+        self.ended(slot, reason);
+    }
+
+    /// An instance is no more: forgets it and fails what waited for it.
+    pub(crate) fn ended(self: &Arc<Self>, slot: &Arc<Slot>, reason: &'static str) {
+        let ended = slot.end();
+        if ended.was_retiring {
+            self.core.retiring.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.counters.memory.sub(ended.memory);
+        self.counters.instances.dec();
+        metrics::PLUGIN_RETIRED.with(&[&self.vm.name, reason]).inc();
+        let waiting = ended.waiting.into_iter();
+        waiting.for_each(|job| job.fail(FaultKind::Lost));
+        let mut slots = self.slots.lock();
+        slots.request.retain(|other| !Arc::ptr_eq(other, slot));
+        if slots
+            .root
+            .as_ref()
+            .is_some_and(|root| Arc::ptr_eq(root, slot))
+        {
+            slots.root = None;
+        }
+    }
+
+    /// Orders the successor of an instance that ended by a fault.
+    pub(crate) fn replace_ended(self: &Arc<Self>, was_root: bool) {
+        self.faulted.store(true, Ordering::Relaxed);
+        let mut slots = self.slots.lock();
+        if was_root {
+            drop(slots);
+            return self.want_root();
+        }
+        self.rebuilding(&slots);
+        if !slots.building {
+            slots.building = true;
+            self.core
+                .builder
+                .order(Order::new(self, Role::Request, None));
+        }
+    }
+
+    /// Puts a new instance to work.
+    pub(crate) fn install(
+        self: &Arc<Self>,
+        role: Role,
+        mut guest: Box<Guest>,
+        replaces: Option<&Arc<Slot>>,
+    ) {
+        let slot = Arc::new(Slot::busy());
+        let calls = std::mem::take(&mut guest.state().calls.outbox);
+        let queues = std::mem::take(&mut guest.state().queues_ready);
+        self.counters.instances.inc();
+        let parked: Vec<Job> = {
+            let mut slots = self.slots.lock();
+            match role {
+                Role::Request => {
+                    slots.request.push(slot.clone());
+                    self.rebuilding.store(false, Ordering::Relaxed);
+                    if replaces.is_none() {
+                        slots.building = self.faulted.load(Ordering::Relaxed)
+                            && slots.live() <= self.core.threads;
+                        if slots.building {
+                            let spare = Order::new(self, Role::Request, None);
+                            self.core.builder.order(spare);
+                        }
+                    }
+                }
+                Role::Root => {
+                    slots.root = Some(slot.clone());
+                    slots.building_root = false;
+                }
+            }
+            if role == Role::Request {
+                slots.parked.drain(..).collect()
+            } else {
+                Vec::new()
+            }
+        };
+        // Calls made at configure come back to this very instance.
+        crate::work::send_calls(self, &slot, &Arc::from(""), calls);
+        self.put_back(&slot, guest);
+        parked
+            .into_iter()
+            .for_each(|job| self.core.queue.push_bound(job));
+        if let Some(old) = replaces {
+            self.retire(old);
+        }
+        if role == Role::Request && (self.vm.tick().is_some() || self.vm.queues.any()) {
+            self.want_root();
+        }
+        self.queues_ready(&queues);
+    }
+
+    /// Takes no new streams into an instance any more, and ends it in a while.
+    fn retire(self: &Arc<Self>, slot: &Arc<Slot>) {
+        if !slot.retire() {
+            // It ended by a fault meanwhile.
+            return;
+        }
+        self.core.retiring.fetch_add(1, Ordering::AcqRel);
+        if let Some(guest) = slot.take_unused(Instant::now()) {
+            return self.let_go(slot, guest, "memory");
+        }
+        let (plugin, old) = (Arc::downgrade(self), Arc::downgrade(slot));
+        self.core.runtime.spawn(async move {
+            tokio::time::sleep(RETIRE_AFTER).await;
+            if let (Some(plugin), Some(old)) = (plugin.upgrade(), old.upgrade()) {
+                plugin.core.queue.push_bound(Job::bound(
+                    &plugin,
+                    &old,
+                    &Arc::from(""),
+                    Act::Retire,
+                ));
+            }
+        });
+    }
+
+    fn tidy(self: &Arc<Self>) {
+        self.faulted.store(false, Ordering::Relaxed);
+        let Some(since) = Instant::now().checked_sub(UNUSED_MAX) else {
+            return;
+        };
+        let unused = {
+            let slots = self.slots.lock();
+            let mut surplus = slots.live().saturating_sub(1);
+            let take = |slot: &Arc<Slot>| {
+                if surplus == 0 || slot.is_retiring() {
+                    return None;
+                }
+                let guest = slot.take_unused(since)?;
+                surplus -= 1;
+                Some((slot.clone(), guest))
+            };
+            slots.request.iter().filter_map(take).collect::<Vec<_>>()
+        };
+        for (slot, guest) in unused {
+            // Without a good-bye: that would be guest code on a thread of the runtime.
+            drop(guest);
+            self.ended(&slot, "unused");
+        }
+    }
+}
+
+impl Slots {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.request.iter().chain(&self.root)
+    }
+
+    fn live(&self) -> usize {
+        self.request
+            .iter()
+            .filter(|slot| !slot.is_retiring())
+            .count()
+    }
+}
+
+/// Lets go of unused instances for as long as the plugin lives.
+pub(super) async fn tidy(plugin: Weak<Plugin>) {
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        match plugin.upgrade() {
+            Some(plugin) => plugin.tidy(),
+            None => return,
+        }
+    }
+}
