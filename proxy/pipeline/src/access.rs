@@ -5,7 +5,7 @@ use crate::facts;
 use crate::live::Live;
 use aegis_telemetry::access::Record;
 use aegis_telemetry::metrics::{self, WafVerdict};
-use http::{HeaderName, header};
+use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 
 /// Counts the request and writes its line.
@@ -45,7 +45,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         return;
     };
     let head = session.req_header();
-    let field = |name: HeaderName| head.headers.get(name).map(|value| value.as_bytes());
+    let field = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes);
     let host = match head.uri.authority() {
         Some(authority) => authority.as_str().as_bytes(),
         None => field(header::HOST).unwrap_or_default(),

@@ -1,7 +1,8 @@
 //! What the stages see of a request head: plain facts, whatever protocol it came by.
 
 use crate::fault::Fault;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, Method, Version, header};
+use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::authority::{RawTargetAuthority, raw_target_authority};
 use pingora_http::RequestHeader;
 
@@ -41,22 +42,48 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// Reads the head of the request in `session`.
+///
+/// # Errors
+/// As [`Facts::of`]; and both `Content-Length` and `Transfer-Encoding` came. Pingora goes on by the latter, as RFC 9112
+/// §6.3 allows, but whoever sent both may have meant to smuggle a request past somebody who goes by the former.
+pub(crate) fn read(session: &ServerSession) -> Result<Facts<'_>, Fault> {
+    let head = session.req_header();
+    if head.headers.contains_key(header::TRANSFER_ENCODING)
+        && session
+            .as_http1()
+            .is_some_and(|http1| has_length(&http1.get_headers_raw_bytes()))
+    {
+        return Err(Fault::BadRequest("It gives its length in two ways."));
+    }
+    Facts::of(head)
+}
+
+fn has_length(raw: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length";
+    let mut lines = raw.split(|&b| b == b'\n');
+    lines.any(|line| {
+        let name = line.split(|&b| b == b':').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(NAME)
+    })
+}
+
 /// The forms besides origin-form (RFC 9112 §3.2): absolute-form of HTTP, and `*` for OPTIONS.
 fn check_form(head: &RequestHeader, target: &[u8]) -> Result<(), Fault> {
-    match raw_target_authority(target) {
-        RawTargetAuthority::Absolute { scheme, .. }
-            if scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https") =>
-        {
-            Ok(())
+    let known = match raw_target_authority(target) {
+        RawTargetAuthority::Absolute { scheme, .. } => {
+            scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https")
         }
-        RawTargetAuthority::None if target == b"*" && head.method == http::Method::OPTIONS => {
-            Ok(())
-        }
-        _ if head.method == http::Method::CONNECT => Ok(()),
-        _ => Err(Fault::BadRequest(
-            "Its target is neither a path nor an address of the web.",
-        )),
+        RawTargetAuthority::None => target == b"*" && head.method == Method::OPTIONS,
+        RawTargetAuthority::AmbiguousAuthority => false,
+    };
+    // CONNECT has a form of its own, and is refused by its method.
+    if known || head.method == Method::CONNECT {
+        return Ok(());
     }
+    Err(Fault::BadRequest(
+        "Its target is neither a path nor an address of the web.",
+    ))
 }
 
 /// The host a request names, as received.
@@ -71,9 +98,8 @@ pub(crate) fn host(head: &RequestHeader) -> Result<Option<&str>, Fault> {
     };
     match named {
         Some(name) if !name.is_empty() => std::str::from_utf8(name).map(Some).map_err(|_| BAD),
-        Some(_) => Ok(None),
         None if head.version == Version::HTTP_11 => Err(Fault::BadRequest("It names no host.")),
-        None => Ok(None),
+        _ => Ok(None),
     }
 }
 

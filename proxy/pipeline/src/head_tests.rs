@@ -22,7 +22,7 @@ fn response(status: u16, fields: &[(&'static str, &'static str)]) -> ResponseHea
 }
 
 fn names(head: &ResponseHeader) -> Vec<&str> {
-    head.headers.keys().map(|name| name.as_str()).collect()
+    head.headers.keys().map(http::HeaderName::as_str).collect()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::answer;
 use crate::cache::{Cache, hooks, memory};
 use crate::ctx::Ctx;
-use crate::facts::Facts;
+use crate::facts;
 use crate::fault::Fault;
 use crate::incoming::{self, SessionBody};
 use crate::inspect;
@@ -57,7 +57,7 @@ impl ProxyHttp for Proxy {
 
     /// Stages 4 to 9.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let mut step = match Facts::of(session.req_header()) {
+        let mut step = match facts::read(session) {
             Ok(facts) => order::to_route(&facts, ctx),
             Err(fault) => Err(fault.into()),
         };

@@ -71,9 +71,11 @@ pub(crate) fn apply(
         }
     }
     match (body, had_length) {
-        (Some(body), _) => new.insert_header(header::CONTENT_LENGTH, body.len())?,
+        (Some(body), _) => {
+            new.insert_header(header::CONTENT_LENGTH, body.len())?;
+        }
         (None, Some(length)) if keeps_length => {
-            new.insert_header(header::CONTENT_LENGTH, length)?
+            new.insert_header(header::CONTENT_LENGTH, length)?;
         }
         _ => {}
     }

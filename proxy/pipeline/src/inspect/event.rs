@@ -94,6 +94,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Keeps an event that a module sent after its verdict; of the request it knows what the module was shown.
+#[expect(clippy::needless_pass_by_value, reason = "the host hands events over")]
 pub fn late(event: LateEvent) {
     let Ok(message) = serde_json::from_slice::<Message>(&event.event.data) else {
         return;

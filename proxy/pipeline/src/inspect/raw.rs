@@ -2,6 +2,7 @@
 
 use crate::ctx::Ctx;
 use crate::facts;
+use aegis_identity::Connection;
 use aegis_plugins::{Fields, RequestHead};
 use bytes::Bytes;
 use pingora_core::protocols::http::ServerSession;
@@ -47,9 +48,9 @@ pub(crate) fn head(session: &ServerSession, ctx: &Ctx) -> Arc<RequestHead> {
         request_id: text(ctx.id.as_str()),
         received: ctx.time,
         tls_version: connection
-            .and_then(|c| c.tls_version())
+            .and_then(Connection::tls_version)
             .map(|v| Bytes::from_static(v.as_bytes())),
-        sni: connection.and_then(|c| c.sni()).map(text),
+        sni: connection.and_then(Connection::sni).map(text),
     })
 }
 

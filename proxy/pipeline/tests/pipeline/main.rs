@@ -1,7 +1,12 @@
 //! The pipeline over real sockets: a plain accept loop in front, origins that write down every byte behind.
 
+#![allow(clippy::expect_used, reason = "a test that fails shall panic")]
+
 mod cache_answers;
 mod cache_fills;
+mod calls;
+mod http2;
+mod log;
 mod plugins;
 mod proxying;
 mod support;

@@ -155,6 +155,17 @@ async fn connect_and_trace_are_refused() {
 }
 
 #[tokio::test]
+async fn a_length_given_in_two_ways_is_refused() {
+    let origin = Origin::ok("").await;
+    let node = Node::serving(Sites::one(origin.address)).await;
+    let request = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nCONTENT-length: 3\r\n\r\n0\r\n\r\n";
+    let answer = node.ask(request).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("two ways"), "{}", answer.text());
+    assert!(origin.seen().is_empty());
+}
+
+#[tokio::test]
 async fn fields_of_the_connection_do_not_reach_the_origin_and_ours_do() {
     let origin = Origin::ok("").await;
     let node = Node::serving(Sites::one(origin.address)).await;

@@ -5,11 +5,12 @@ pub mod guard;
 pub mod origin;
 pub mod script;
 pub mod settings;
+pub mod wire;
 
-use aegis_pipeline::{Cache, Live, NodeParts, service};
+use aegis_pipeline::{App, Cache, Live, NodeParts, service};
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
-use pingora_core::protocols::{GetSocketDigest, SocketDigest, l4::stream::Stream};
+use pingora_core::protocols::{ALPN, GetSocketDigest, SocketDigest, l4::stream::Stream};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use tokio::sync::watch;
 pub struct Node {
     pub live: Arc<Live>,
     pub address: SocketAddr,
-    _stop: watch::Sender<bool>,
+    app: Arc<App>,
+    stop: watch::Sender<bool>,
 }
 
 impl Node {
@@ -39,9 +41,10 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, watch) = watch::channel(false);
+        let accepting = Arc::clone(&app);
         tokio::spawn(async move {
             while let Ok((socket, peer)) = listener.accept().await {
-                let (app, watch) = (Arc::clone(&app), watch.clone());
+                let (app, watch) = (Arc::clone(&accepting), watch.clone());
                 tokio::spawn(async move {
                     let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
                     digest
@@ -57,7 +60,8 @@ impl Node {
         Self {
             live,
             address,
-            _stop: stop,
+            app,
+            stop,
         }
     }
 
@@ -66,6 +70,21 @@ impl Node {
         let node = Self::starting().await;
         node.live.ready(Arc::new(sites.snapshot()));
         node
+    }
+
+    /// Another address, on which every connection is HTTP/2 over TLS made for `sni`.
+    pub async fn also_http2(&self, sni: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (app, watch) = (Arc::clone(&self.app), self.stop.subscribe());
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (app, watch) = (Arc::clone(&app), watch.clone());
+                let wire = wire::Wire::tls(socket, ALPN::H2, sni);
+                tokio::spawn(async move { app.process_new(Box::new(wire), &watch).await });
+            }
+        });
+        address
     }
 
     /// One connection.

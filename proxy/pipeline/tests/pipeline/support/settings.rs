@@ -4,6 +4,7 @@ use aegis_origin::PoolSet;
 use aegis_pipeline::{NodeParts, Plugins, Snapshot, SnapshotError};
 use aegis_settings::model::{self, Inspect, OnError};
 use aegis_settings::resolved::{Action, Cache, Compressed, OverLimit, Route, Site, Waf, WafMode};
+use aegis_telemetry::access::AccessLog;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -86,6 +87,7 @@ pub struct Sites {
     pub sites: Vec<Arc<Site>>,
     pub pools: BTreeMap<String, Arc<model::Pool>>,
     pub plugins: Plugins,
+    pub access: Option<Arc<AccessLog>>,
     /// 0 = more than any test holds.
     pub bodies_held_max: u64,
 }
@@ -127,7 +129,7 @@ impl Sites {
         let pools = PoolSet::build(&self.pools, None, &Handle::current()).expect("good pools");
         let node = NodeParts {
             client: client(),
-            access: None,
+            access: self.access.clone(),
             bodies_held_max: if self.bodies_held_max == 0 {
                 256 << 20
             } else {
