@@ -39,10 +39,13 @@ type Seclang struct {
 
 // DefaultDirectives are Coraza's recommended configuration and the whole Core Rule Set. SecRxPreFilter stays off, as
 // recommended: it takes a third to a half of the CPU time away, but with it Coraza 3.8.1 misses attacks of the CRS's own
-// suite (932311-7, 942220-2).
+// suite (932311-7, 942220-2). The rules' own setup makes only phases 1 and 2 log; without the same for responses an
+// outbound block could not say why.
 func DefaultDirectives() []string {
 	return []string{
 		"Include @coraza.conf-recommended",
+		`SecDefaultAction "phase:3,log,auditlog,pass"`,
+		`SecDefaultAction "phase:4,log,auditlog,pass"`,
 		"Include @crs-setup.conf.example",
 		"Include @owasp_crs/*.conf",
 	}

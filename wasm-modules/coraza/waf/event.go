@@ -48,11 +48,8 @@ type EventRule struct {
 // event collects what matched so far. An event that cannot be written does not undo a verdict.
 func (s *Session) event(action string, phase, status int, enforced bool) []byte {
 	e := Event{Action: action, Phase: phase, Status: status, Enforced: enforced, Rules: []EventRule{}}
-	direction, threshold := "inbound", s.policy.Inbound
-	if phase > 2 {
-		direction, threshold = "outbound", s.policy.Outbound
-	}
-	e.Threshold = threshold
+	var direction string
+	direction, e.Threshold = s.direction(phase)
 	e.Score = s.score(direction)
 	if s.partly != nil {
 		e.Message = s.partly.message

@@ -65,6 +65,8 @@ type Session struct {
 	policy   *Policy
 	codings  []string
 	reported int
+	// wouldHave: detect mode has told that block mode would have answered.
+	wouldHave bool
 	// bodyErr is why the host's body could not be read.
 	bodyErr  error
 	partly   *partly
@@ -197,11 +199,7 @@ func (s *Session) interrupted(phase int) (Verdict, bool) {
 
 // passed tells of what matched without an answer: below the threshold, in detect mode, or not inspected whole.
 func (s *Session) passed(phase int) Verdict {
-	if it := s.tx.DetectionOnlyInterruption(); it != nil {
-		status := it.Status
-		if status == 0 {
-			status = 403
-		}
+	if status := s.wouldAnswer(phase); status != 0 {
 		return Verdict{Event: s.event(actionDetect, phase, status, false)}
 	}
 	if phase == 2 && s.partly != nil {
@@ -211,6 +209,30 @@ func (s *Session) passed(phase int) Verdict {
 		return Verdict{Event: s.event(actionDetect, phase, 0, false)}
 	}
 	return Verdict{}
+}
+
+// wouldAnswer is the answer of block mode, the first time there is one. Coraza keeps only the first; later ones show in
+// the score.
+func (s *Session) wouldAnswer(phase int) int {
+	it := s.tx.DetectionOnlyInterruption()
+	if it == nil || (s.wouldHave && !s.matchedSince()) {
+		return 0
+	}
+	if direction, threshold := s.direction(phase); s.wouldHave && s.score(direction) < threshold {
+		return 0
+	}
+	if s.wouldHave = true; it.Status == 0 {
+		return 403
+	}
+	return it.Status
+}
+
+// direction is what the score of a phase is called, and the threshold it is held against.
+func (s *Session) direction(phase int) (string, int) {
+	if phase > 2 {
+		return "outbound", s.policy.Outbound
+	}
+	return "inbound", s.policy.Inbound
 }
 
 // partly says why a request was not inspected whole, and what block mode would have answered.

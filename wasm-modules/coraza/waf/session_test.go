@@ -537,11 +537,34 @@ func TestResponsesAreJudgedWhenAsked(t *testing.T) {
 	if v, more, _ := run(`{"response":"headers"}`); more || v.Status != 0 {
 		t.Errorf("headers: %+v", v)
 	}
-	if _, more, b := run(`{"response":"body"}`); !more || b.Status != 403 {
+	if _, more, b := run(`{"response":"body"}`); !more || b.Status != 403 || !strings.Contains(string(b.Event), "RESPONSE_BODY") {
 		t.Errorf("body: %v %+v %s", more, b, b.Event)
 	}
 	if _, _, b := run(`{"response":"body","mode":"detect"}`); b.Status != 0 || b.Event == nil {
 		t.Errorf("detect: %+v", b)
+	}
+}
+
+func TestDetectModeTellsEachThingOnce(t *testing.T) {
+	s, v, err := engine(t).Begin(head("GET", "/s?q=1%27%20OR%201=1--%20"), policy(t, `{"mode":"detect","response":"body"}`))
+	if err != nil || v.Event != nil {
+		t.Fatal(v, err)
+	}
+	if v, err = s.NoRequestBody(); err != nil || v.Event == nil {
+		t.Fatalf("%+v %v", v, err)
+	}
+	v, more, err := s.ResponseHeaders(200, "HTTP/1.1", [][2]string{{"Content-Type", "text/html"}}, false)
+	if err != nil || v.Event != nil || !more {
+		t.Fatalf("%s %v", v.Event, err)
+	}
+	leak := "<p>You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version</p>"
+	v, _, err = s.ResponseBody(strings.NewReader(leak), true)
+	var ev Event
+	if err != nil || json.Unmarshal(v.Event, &ev) != nil || ev.Status != 403 || ev.Phase != 4 || ev.Score < 4 || ev.has(942100) {
+		t.Fatalf("%s %v", v.Event, err)
+	}
+	if err := s.End(); err != nil {
+		t.Error(err)
 	}
 }
 
