@@ -1,7 +1,7 @@
 //! Threads, queue, instances.
 
 use crate::support::*;
-use aegis_plugins::{Decision, FaultKind, Inspect, Plugin, ResponseHead, Verdict};
+use aegis_plugins::{Body, Decision, FaultKind, Inspect, Plugin, ResponseHead, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -249,4 +249,34 @@ async fn many_requests_on_many_threads_each_get_their_own_answer() {
     }
     assert!(answers >= 1000, "{answers}");
     assert!(plugin.instances() <= 4 + 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_gives_more_time_by_its_size() {
+    let bench = bench();
+    // Half a second of work for a body of any size.
+    let mut spec = bench.spec(
+        "per-kib",
+        &wat(r#"
+            (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
+              (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 512)))
+              (loop $l
+                (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 520)))
+                (br_if $l (i64.lt_u
+                  (i64.sub (i64.load (i32.const 520)) (i64.load (i32.const 512)))
+                  (i64.const 500000000))))
+              (i32.const 0))"#),
+    );
+    spec.deadline = Duration::from_millis(10);
+    spec.deadline_per_kib = Duration::from_millis(10);
+    let plugin = bench.prepare(spec).expect("a plugin");
+    let body = |kib: usize| Body::Whole(vec![bytes::Bytes::from(vec![b'x'; kib << 10])]);
+    assert_eq!(
+        ask_with_body(&plugin, body(0)).await.decision,
+        Decision::Fault(FaultKind::Deadline)
+    );
+    assert_eq!(
+        ask_with_body(&plugin, body(100)).await.decision,
+        Decision::Continue
+    );
 }

@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use aegis_plugins::Decision;
+use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tick_of_the_root_instance_feeds_all_sites_and_sites_do_not_see_each_other() {
@@ -138,4 +139,25 @@ async fn events_of_a_module_come_with_the_verdict_and_other_functions_are_unknow
         ]
     );
     assert_eq!(said(verdict).0, 201, "NotFound");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_after_the_verdict_reach_the_host() {
+    let (sender, late) = std::sync::mpsc::channel();
+    let bench = bench_with(Options {
+        late: Some(Arc::new(move |event| drop(sender.send(event)))),
+        ..Options::default()
+    });
+    let plugin = bench.plugin(
+        "late",
+        r#"
+        (data (i32.const 0) "aegis_waf_event{}")
+        (func (export "proxy_on_log") (param i32)
+          (drop (call $foreign (i32.const 0) (i32.const 15) (i32.const 15) (i32.const 2) (i32.const 1024) (i32.const 1028))))"#,
+    );
+    assert!(ask_for(&plugin, "/late", "a").await.events.is_empty());
+    let event = tokio::task::block_in_place(|| late.recv()).expect("an event");
+    assert_eq!((&*event.plugin, &*event.properties.site), ("late", "a"));
+    assert_eq!(event.head.target, bytes("/late"));
+    assert_eq!(event.event.data, bytes("{}"));
 }

@@ -1,8 +1,8 @@
 //! A host in a temporary folder, and modules from WAT.
 
 use aegis_plugins::{
-    Body, Decision, Host, HostConfig, HttpCalls, Inspect, LocalResponse, NoHttpCalls, Plugin,
-    PluginError, PluginSpec, Properties, RequestHead, Verdict,
+    Body, Decision, Host, HostConfig, HttpCalls, Inspect, LateEvent, LocalResponse, NoHttpCalls,
+    Plugin, PluginError, PluginSpec, Properties, RequestHead, Verdict,
 };
 use bytes::Bytes;
 use std::path::PathBuf;
@@ -26,6 +26,7 @@ pub(crate) struct Options {
     pub(crate) queue_max: usize,
     pub(crate) wait_max: Duration,
     pub(crate) http: Arc<dyn HttpCalls>,
+    pub(crate) late: Option<Arc<dyn Fn(LateEvent) + Send + Sync>>,
     /// A folder of compiled modules that lives longer than the test.
     pub(crate) cache: Option<PathBuf>,
 }
@@ -38,6 +39,7 @@ impl Default for Options {
             // Long enough that a busy machine does not matter.
             wait_max: Duration::from_secs(60),
             http: Arc::new(NoHttpCalls),
+            late: None,
             cache: None,
         }
     }
@@ -59,7 +61,7 @@ pub(crate) fn bench_with(options: Options) -> Bench {
         cache_dir: options.cache.unwrap_or_else(|| dir.path().join("cache")),
         runtime: tokio::runtime::Handle::current(),
         http: options.http,
-        late_events: None,
+        late_events: options.late,
     });
     Bench {
         host: host.expect("a host"),
