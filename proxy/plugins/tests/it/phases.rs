@@ -83,6 +83,46 @@ async fn parts_of_a_body_gather_while_the_module_pauses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_beginning_of_a_body_is_not_shown() {
+    let bench = bench();
+    let plugin = bench.plugin("empty-part", READS_BODY);
+    assert!(plugin.reads_request_body());
+    let verdict = ask_with_body(&plugin, Body::Part(vec![])).await;
+    assert_eq!(
+        (verdict.decision, verdict.held),
+        (Decision::Continue, false)
+    );
+    let mut open = verdict.open.expect("more follows");
+    assert_eq!(
+        said(open.request_body(vec![bytes("all")], true).await),
+        (201, "all".into()),
+        "the first callback has the first bytes"
+    );
+    let headless = bench.plugin("no-body-callback", "");
+    assert!(!headless.reads_request_body());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_in_the_head_waits_for_a_body_that_has_not_begun() {
+    let bench = bench();
+    let plugin = bench.plugin(
+        "waits-for-body",
+        r#"
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 1))
+        (func (export "proxy_on_request_body") (param i32) (param $len i32) (param i32) (result i32)
+          (call $say (i32.add (i32.const 200) (local.get $len)) (i32.const 0) (i32.const 0))
+          (i32.const 1))"#,
+    );
+    let verdict = ask_with_body(&plugin, Body::Part(vec![])).await;
+    assert_eq!((verdict.decision, verdict.held), (Decision::Continue, true));
+    let mut open = verdict.open.expect("more follows");
+    assert_eq!(
+        said(open.request_body(vec![bytes("four")], true).await).0,
+        204
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parts_that_were_let_go_are_not_shown_again() {
     let bench = bench();
     let plugin = bench.plugin(
