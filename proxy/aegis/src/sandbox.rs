@@ -119,13 +119,19 @@ impl Sandbox {
         }
     }
 
-    /// Shows every plugin a plain request: one that fails at that would fail at all of them.
+    /// Shows every plugin a plain request. A WAF that fails at that would fail at all of them, so it is refused; of
+    /// another plugin nobody knows what requests it is made for, so its failure is only told.
     pub(crate) fn probe(&self, plugins: &Plugins) -> Result<(), Rejection> {
-        let all = plugins
+        for named in plugins.named.values() {
+            if let Some(problem) = self.probe_one(&named.plugin) {
+                tracing::warn!("{problem}");
+            }
+        }
+        let problems: Vec<String> = plugins
             .waf
             .values()
-            .chain(plugins.named.values().map(|named| &named.plugin));
-        let problems: Vec<String> = all.filter_map(|plugin| self.probe_one(plugin)).collect();
+            .filter_map(|waf| self.probe_one(waf))
+            .collect();
         if problems.is_empty() {
             Ok(())
         } else {

@@ -3,8 +3,11 @@
 //! Bounded three ways: [`ENTRIES_MAX`] events, [`BYTES_MAX`] bytes, [`RETENTION`]. The oldest goes first. What a
 //! client sent is cut to size and masked when it comes in, so nothing secret is ever kept.
 
+mod entry;
+
+pub use entry::{Entry, RULES_MAX, Rule, VALUE_MAX, is_secret};
+
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -15,167 +18,9 @@ pub const ENTRIES_MAX: usize = 10_000;
 pub const BYTES_MAX: usize = 64 << 20;
 /// An event older than this is gone.
 pub const RETENTION: Duration = Duration::from_secs(24 * 3600);
-/// Rules kept of one event.
-pub const RULES_MAX: usize = 64;
-/// Bytes kept of a matched value.
-pub const VALUE_MAX: usize = 100;
-/// Bytes kept of any other text.
-const TEXT_MAX: usize = 1024;
-const MASK: &str = "(masked)";
 
-/// One security event: a request that was blocked, or would have been.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /** Request id. */
-    pub request_id: String,
-    /** Unix time in milliseconds. */
-    pub time_ms: u64,
-    /** Client address. */
-    pub client: String,
-    /** Method. */
-    pub method: String,
-    /** Scheme. */
-    pub scheme: String,
-    /** Host as received. */
-    pub host: String,
-    /** Target as received. */
-    pub target: String,
-    /** Status sent; 0 = the answer was cut. */
-    pub status: u16,
-    /** Site's name. */
-    pub site: String,
-    /** Route's key. */
-    pub route: String,
-    /** Plugin that decided; `waf` for the WAF. */
-    pub plugin: String,
-    /** `block` or `detect`. */
-    pub mode: String,
-    /** `block`, `detect`, `limit` or `fault`. */
-    pub action: String,
-    /** Rules in the order they matched. */
-    pub rules: Vec<Rule>,
-    /** Anomaly score reached. */
-    pub score: i64,
-    /** Score that blocks. */
-    pub threshold: i64,
-    /** CPU time of the verdict in microseconds. */
-    pub micros: u64,
-}
-
-/// One rule that matched.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Rule {
-    /** Rule id. */
-    pub id: u32,
-    /** Its message. */
-    pub message: String,
-    /** `ARGS:user`. */
-    pub variable: String,
-    /** What matched, masked and cut to [`VALUE_MAX`] bytes. */
-    pub value: String,
-    /** `critical`, … */
-    pub severity: String,
-    /** 1 request head, 2 request body, 3 response head, 4 response body. */
-    pub phase: u8,
-}
-
-impl Entry {
-    /// The rules that weigh most: those of the highest severity, or all if none says how severe it is.
-    pub fn heaviest(&self) -> impl Iterator<Item = &Rule> {
-        let most = self.rules.iter().map(Rule::weight).max().unwrap_or(0);
-        self.rules.iter().filter(move |rule| rule.weight() == most)
-    }
-
-    fn texts(&mut self) -> [&mut String; 10] {
-        [
-            &mut self.request_id,
-            &mut self.client,
-            &mut self.method,
-            &mut self.scheme,
-            &mut self.host,
-            &mut self.target,
-            &mut self.site,
-            &mut self.route,
-            &mut self.plugin,
-            &mut self.mode,
-        ]
-    }
-
-    fn tame(&mut self) {
-        for text in self.texts() {
-            cut(text, TEXT_MAX);
-        }
-        cut(&mut self.action, TEXT_MAX);
-        self.rules.truncate(RULES_MAX);
-        for rule in &mut self.rules {
-            if is_secret(&rule.variable) {
-                MASK.clone_into(&mut rule.value);
-            }
-            cut(&mut rule.value, VALUE_MAX);
-            cut(&mut rule.message, TEXT_MAX);
-            cut(&mut rule.variable, TEXT_MAX);
-            cut(&mut rule.severity, TEXT_MAX);
-        }
-    }
-
-    fn bytes(&mut self) -> usize {
-        let own: usize = self.texts().iter().map(|text| text.len()).sum();
-        let rules: usize = self
-            .rules
-            .iter()
-            .map(|r| {
-                size_of::<Rule>()
-                    + r.message.len()
-                    + r.variable.len()
-                    + r.value.len()
-                    + r.severity.len()
-            })
-            .sum();
-        size_of::<Self>() + own + self.action.len() + rules
-    }
-}
-
-impl Rule {
-    /// By the words of ModSecurity.
-    fn weight(&self) -> usize {
-        const WORDS: [&str; 8] = [
-            "debug",
-            "info",
-            "notice",
-            "warning",
-            "error",
-            "critical",
-            "alert",
-            "emergency",
-        ];
-        WORDS
-            .iter()
-            .position(|word| *word == self.severity)
-            .map_or(0, |place| place + 1)
-    }
-}
-
-/// Whether a matched variable may hold a credential.
-#[must_use]
-pub fn is_secret(variable: &str) -> bool {
-    let variable = variable.to_ascii_lowercase();
-    variable.starts_with("request_cookies")
-        || ["authorization", "cookie", "set-cookie"]
-            .iter()
-            .any(|name| variable.ends_with(&format!("headers:{name}")))
-        || variable.ends_with(":proxy-authorization")
-        || ["password", "passwd", "secret", "token"]
-            .iter()
-            .any(|name| variable.contains(name))
-}
-
-fn cut(text: &mut String, max: usize) {
-    if text.len() > max {
-        text.truncate(text.floor_char_boundary(max));
-        text.shrink_to_fit();
-    }
-}
+/// Events among which an earlier one of the same request is looked for.
+const NEAR: usize = 256;
 
 /// The bounded ring.
 #[derive(Debug)]
@@ -196,6 +41,17 @@ impl Kept {
         if let Some((bytes, _)) = self.entries.pop_front() {
             self.bytes -= bytes;
         }
+    }
+
+    /// Takes out an earlier event of the same request and plugin.
+    fn take_near(&mut self, entry: &Entry) -> Option<Arc<Entry>> {
+        let is_same =
+            |other: &Entry| other.request_id == entry.request_id && other.plugin == entry.plugin;
+        let near = self.entries.iter().enumerate().rev().take(NEAR);
+        let (place, _) = near.into_iter().find(|(_, (_, other))| is_same(other))?;
+        let (bytes, earlier) = self.entries.remove(place)?;
+        self.bytes -= bytes;
+        Some(earlier)
     }
 
     fn forget_before(&mut self, oldest_ms: u64) {
@@ -227,12 +83,18 @@ impl Ring {
         }
     }
 
-    /// Keeps an event, cut to size and masked.
+    /// Keeps an event, cut to size and masked. One that follows another of the same request and plugin becomes part of
+    /// it.
     pub fn push(&self, mut entry: Entry) {
         entry.tame();
-        let bytes = entry.bytes();
         let mut kept = self.kept.lock();
         kept.forget_before(oldest_ms());
+        if let Some(earlier) = kept.take_near(&entry) {
+            let mut whole = Arc::unwrap_or_clone(earlier);
+            whole.merge(entry);
+            entry = whole;
+        }
+        let bytes = entry.bytes();
         kept.bytes += bytes;
         kept.entries.push_back((bytes, Arc::new(entry)));
         while kept.entries.len() > self.entries_max || kept.bytes > self.bytes_max {
@@ -275,14 +137,14 @@ pub fn global() -> &'static Ring {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn now_ms() -> u64 {
         oldest_ms() + u64::try_from(RETENTION.as_millis()).expect("fits")
     }
 
-    fn entry(id: &str) -> Entry {
+    pub(crate) fn entry(id: &str) -> Entry {
         Entry {
             request_id: id.into(),
             time_ms: now_ms(),
@@ -345,24 +207,35 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_that_weigh_most_are_told_from_the_rest() {
-        let mut e = entry("x");
-        let rule = |id, severity: &str| Rule {
-            id,
-            severity: severity.into(),
-            ..Rule::default()
-        };
-        e.rules = vec![
-            rule(1, "warning"),
-            rule(2, "critical"),
-            rule(3, "notice"),
-            rule(4, "critical"),
-        ];
-        assert_eq!(e.heaviest().map(|rule| rule.id).collect::<Vec<_>>(), [2, 4]);
-        e.rules = vec![rule(1, ""), rule(2, "?")];
-        assert_eq!(e.heaviest().count(), 2);
-        e.rules.clear();
-        assert_eq!(e.heaviest().count(), 0);
+    fn the_events_of_one_request_become_one() {
+        let ring = Ring::new(10, usize::MAX);
+        let mut head = entry("x");
+        head.action = "detect".into();
+        head.status = 0;
+        head.score = 3;
+        ring.push(head);
+        ring.push(entry("y"));
+        let mut body = entry("x");
+        body.rules[0].id = 941_100;
+        ring.push(body);
+        let mut answer = entry("x");
+        answer.action = "detect".into();
+        (answer.rules, answer.score, answer.threshold) = (Vec::new(), 0, 4);
+        ring.push(answer);
+        let whole = ring.find("x").expect("kept");
+        let ids: Vec<_> = whole.rules.iter().map(|rule| rule.id).collect();
+        assert_eq!(ids, [942_100, 941_100]);
+        assert_eq!((whole.action.as_str(), whole.status), ("block", 403));
+        assert_eq!((whole.score, whole.threshold, whole.micros), (5, 5, 5700));
+        assert_eq!(ring.recent(10).len(), 2);
+        let counted: usize = ring
+            .kept
+            .lock()
+            .entries
+            .iter()
+            .map(|(bytes, _)| bytes)
+            .sum();
+        assert_eq!(ring.kept.lock().bytes, counted);
     }
 
     #[test]

@@ -194,6 +194,7 @@ fn request_text(value: &Value) -> String {
             tame(&rule.severity)
         );
     }
+    line!(out, "  request {}", tame(&e.request_id));
     line!(out, "  score   {} of {}", e.score, e.threshold);
     line!(out, "  site    {} ({})", tame(&e.site), tame(&e.route));
     line!(
@@ -236,6 +237,7 @@ mod tests {
         for part in [
             "403 Blocked   POST https://shop.example.com/login\\u{1b}   2025-11-24 16:00:00Z   from 203.0.113.9",
             "why     942100 SQL injection   ARGS:user = \"a' or 1=1--\"   critical",
+            "request 01JD8Z3V6Q0000000000000000",
             "score   5 of 5",
             "exclude_targets: [\"942100:ARGS:user\"] }",
         ] {

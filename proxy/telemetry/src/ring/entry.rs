@@ -1,0 +1,213 @@
+//! One event, cut to size and masked.
+
+use serde::{Deserialize, Serialize};
+
+/// Rules kept of one event.
+pub const RULES_MAX: usize = 64;
+/// Bytes kept of a matched value.
+pub const VALUE_MAX: usize = 100;
+/// Bytes kept of any other text.
+const TEXT_MAX: usize = 1024;
+const MASK: &str = "(masked)";
+
+/// One security event: a request that was blocked, or would have been.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /** Request id. */
+    pub request_id: String,
+    /** Unix time in milliseconds. */
+    pub time_ms: u64,
+    /** Client address. */
+    pub client: String,
+    /** Method. */
+    pub method: String,
+    /** Scheme. */
+    pub scheme: String,
+    /** Host as received. */
+    pub host: String,
+    /** Target as received. */
+    pub target: String,
+    /** Status sent; 0 = the answer was cut. */
+    pub status: u16,
+    /** Site's name. */
+    pub site: String,
+    /** Route's key. */
+    pub route: String,
+    /** Plugin that decided; `waf` for the WAF. */
+    pub plugin: String,
+    /** `block` or `detect`. */
+    pub mode: String,
+    /** `block`, `detect`, `limit` or `fault`. */
+    pub action: String,
+    /** Rules in the order they matched. */
+    pub rules: Vec<Rule>,
+    /** Anomaly score reached. */
+    pub score: i64,
+    /** Score that blocks. */
+    pub threshold: i64,
+    /** CPU time of the verdict in microseconds. */
+    pub micros: u64,
+}
+
+/// One rule that matched.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rule {
+    /** Rule id. */
+    pub id: u32,
+    /** Its message. */
+    pub message: String,
+    /** `ARGS:user`. */
+    pub variable: String,
+    /** What matched, masked and cut to [`VALUE_MAX`] bytes. */
+    pub value: String,
+    /** `critical`, … */
+    pub severity: String,
+    /** 1 request head, 2 request body, 3 response head, 4 response body. */
+    pub phase: u8,
+}
+
+impl Entry {
+    /// The rules that weigh most: those of the highest severity, or all if none says how severe it is.
+    pub fn heaviest(&self) -> impl Iterator<Item = &Rule> {
+        let most = self.rules.iter().map(Rule::weight).max().unwrap_or(0);
+        self.rules.iter().filter(move |rule| rule.weight() == most)
+    }
+
+    fn texts(&mut self) -> [&mut String; 10] {
+        [
+            &mut self.request_id,
+            &mut self.client,
+            &mut self.method,
+            &mut self.scheme,
+            &mut self.host,
+            &mut self.target,
+            &mut self.site,
+            &mut self.route,
+            &mut self.plugin,
+            &mut self.mode,
+        ]
+    }
+
+    pub(super) fn tame(&mut self) {
+        for text in self.texts() {
+            cut(text, TEXT_MAX);
+        }
+        cut(&mut self.action, TEXT_MAX);
+        self.rules.truncate(RULES_MAX);
+        for rule in &mut self.rules {
+            if is_secret(&rule.variable) {
+                MASK.clone_into(&mut rule.value);
+            }
+            cut(&mut rule.value, VALUE_MAX);
+            cut(&mut rule.message, TEXT_MAX);
+            cut(&mut rule.variable, TEXT_MAX);
+            cut(&mut rule.severity, TEXT_MAX);
+        }
+    }
+
+    pub(super) fn bytes(&mut self) -> usize {
+        let own: usize = self.texts().iter().map(|text| text.len()).sum();
+        let rules: usize = self
+            .rules
+            .iter()
+            .map(|r| {
+                size_of::<Rule>()
+                    + r.message.len()
+                    + r.variable.len()
+                    + r.value.len()
+                    + r.severity.len()
+            })
+            .sum();
+        size_of::<Self>() + own + self.action.len() + rules
+    }
+}
+
+impl Rule {
+    /// By the words of ModSecurity.
+    fn weight(&self) -> usize {
+        const WORDS: [&str; 8] = [
+            "debug",
+            "info",
+            "notice",
+            "warning",
+            "error",
+            "critical",
+            "alert",
+            "emergency",
+        ];
+        WORDS
+            .iter()
+            .position(|word| *word == self.severity)
+            .map_or(0, |place| place + 1)
+    }
+}
+
+/// Whether a matched variable may hold a credential.
+#[must_use]
+pub fn is_secret(variable: &str) -> bool {
+    let variable = variable.to_ascii_lowercase();
+    variable.starts_with("request_cookies")
+        || ["authorization", "cookie", "set-cookie"]
+            .iter()
+            .any(|name| variable.ends_with(&format!("headers:{name}")))
+        || variable.ends_with(":proxy-authorization")
+        || ["password", "passwd", "secret", "token"]
+            .iter()
+            .any(|name| variable.contains(name))
+}
+
+fn cut(text: &mut String, max: usize) {
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max));
+        text.shrink_to_fit();
+    }
+}
+
+impl Entry {
+    /// Takes in a later event of the same request and plugin: its body after its head, its answer after it.
+    pub(super) fn merge(&mut self, later: Self) {
+        const WEIGHTS: [&str; 4] = ["detect", "limit", "fault", "block"];
+        let weight = |action: &str| WEIGHTS.iter().position(|word| *word == action);
+        if weight(&later.action) > weight(&self.action) {
+            self.action = later.action;
+            self.status = later.status;
+        }
+        if later.score > self.score {
+            (self.score, self.threshold) = (later.score, later.threshold);
+        }
+        self.micros = self.micros.saturating_add(later.micros);
+        for rule in later.rules {
+            if self.rules.len() < RULES_MAX && !self.rules.contains(&rule) {
+                self.rules.push(rule);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::tests::entry;
+
+    #[test]
+    fn the_rules_that_weigh_most_are_told_from_the_rest() {
+        let mut e = entry("x");
+        let rule = |id, severity: &str| Rule {
+            id,
+            severity: severity.into(),
+            ..Rule::default()
+        };
+        e.rules = vec![
+            rule(1, "warning"),
+            rule(2, "critical"),
+            rule(3, "notice"),
+            rule(4, "critical"),
+        ];
+        assert_eq!(e.heaviest().map(|rule| rule.id).collect::<Vec<_>>(), [2, 4]);
+        e.rules = vec![rule(1, ""), rule(2, "?")];
+        assert_eq!(e.heaviest().count(), 2);
+        e.rules.clear();
+        assert_eq!(e.heaviest().count(), 0);
+    }
+}
