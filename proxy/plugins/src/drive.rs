@@ -74,7 +74,8 @@ impl Guest {
                     return Ok(Progress::Waiting);
                 }
                 if stream.steps.is_empty() {
-                    if stream.partial {
+                    let body_comes = stream.more && stream.phase == Phase::RequestHeaders;
+                    if stream.partial || body_comes {
                         return Ok(Progress::Settled {
                             decision: Decision::Continue,
                             held: true,

@@ -135,6 +135,13 @@ impl Plugin {
         self.slots.lock().all().count()
     }
 
+    /// Whether its module has a callback for request bodies; what has none need not be shown any.
+    #[must_use]
+    pub fn reads_request_body(&self) -> bool {
+        let mut exports = self.template.pre.module().exports();
+        exports.any(|export| export.name() == "proxy_on_request_body")
+    }
+
     /// Asks for a verdict on a request. Dropping the future gives it up.
     ///
     /// Must be polled on a tokio runtime with time.
@@ -156,6 +163,8 @@ impl Plugin {
             steps.push_back(Step::RequestHeaders {
                 end: chunks.is_none(),
             });
+            // An empty beginning is not shown: a module could take it for one that was worth judging.
+            let chunks = chunks.filter(|_| !more || body_len > 0);
             steps.extend(chunks.map(|chunks| Step::RequestBody { chunks, end: !more }));
             let (waiter, pending) = ticket::pair();
             if plugin.rebuilding.load(Ordering::Relaxed) {
