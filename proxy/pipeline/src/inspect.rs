@@ -163,9 +163,11 @@ async fn ask_all(
     if inspectors.is_empty() {
         return Ok(());
     }
-    inspection.read_short(incoming).await?;
+    if inspectors.iter().any(|inspector| inspector.reads_body) {
+        inspection.read_short(incoming).await?;
+    }
     for inspector in inspectors.iter() {
-        let body = inspection.shown();
+        let body = inspection.shown(inspector);
         let (head, properties) = (
             Arc::clone(&inspection.head),
             Arc::clone(&inspector.properties),
@@ -215,7 +217,11 @@ impl Inspection {
     }
 
     /// What there is of the body for a first verdict.
-    fn shown(&self) -> Body {
+    fn shown(&self, inspector: &Inspector) -> Body {
+        if !inspector.reads_body && self.announced != Announced::Nothing {
+            // It still learns that there is one.
+            return Body::Part(Vec::new());
+        }
         match (&self.whole, self.announced) {
             (Some(chunks), _) => Body::Whole(chunks.clone()),
             (None, Announced::Nothing) => Body::None,
@@ -233,8 +239,8 @@ impl Inspection {
             self.whole = Some(vec![new.clone()]);
             self.new_body = Some(new);
         }
-        let sees_more =
-            matches!(self.held, Held::Waiting { .. }) || inspector.response != Inspect::Off;
+        let waits = matches!(self.held, Held::Waiting { .. }) && inspector.reads_body;
+        let sees_more = waits || inspector.response != Inspect::Off;
         if let Some(context) = open.filter(|_| sees_more) {
             self.open.push(Open {
                 context,

@@ -4,7 +4,7 @@ use super::{Incoming, Inspection, Open, Settled, settle};
 use crate::answer::Answer;
 use crate::ctx::Ctx;
 use crate::fault::Fault;
-use aegis_plugins::{FaultKind, Verdict};
+use aegis_plugins::{Decision, FaultKind, Verdict};
 use aegis_settings::model::Inspect;
 use bytes::{Bytes, BytesMut};
 
@@ -139,14 +139,19 @@ impl Inspection {
     ) -> Result<Option<Bytes>, Answer> {
         let length: usize = chunks.iter().map(Bytes::len).sum();
         for mut open in std::mem::take(&mut self.open) {
+            if !open.inspector.reads_body {
+                self.open.push(open);
+                continue;
+            }
             let mut verdict = open.context.request_body(chunks.clone(), true).await;
-            if let Some(new) = verdict.new_body.take() {
-                if new.len() != length && !self.sent_in_chunks() {
-                    verdict = unfitting(verdict);
-                } else {
-                    chunks = vec![new.clone()];
-                    self.new_body = Some(new);
-                }
+            let new_body = verdict.new_body.take();
+            let too_late = |new: &Bytes| new.len() != length && !self.sent_in_chunks();
+            if verdict.edits.is_some() || new_body.as_ref().is_some_and(too_late) {
+                // The origin has the head already.
+                verdict.decision = Decision::Fault(FaultKind::Abi);
+            } else if let Some(new) = new_body {
+                chunks = vec![new.clone()];
+                self.new_body = Some(new);
             }
             self.keep(ctx, open, verdict)?;
         }
@@ -177,6 +182,10 @@ impl Inspection {
     ) -> Result<(), Answer> {
         let mut wants_more = false;
         for mut open in std::mem::take(&mut self.open) {
+            if !open.inspector.reads_body {
+                self.open.push(open);
+                continue;
+            }
             let verdict = open.context.request_body(chunks.clone(), end).await;
             wants_more |= verdict.held && !end;
             self.keep(ctx, open, verdict)?;
@@ -202,7 +211,7 @@ impl Inspection {
         Ok(())
     }
 
-    /// The origin has the head already: a body of another length fits only if no length was announced.
+    /// A body of another length fits only if no length was announced.
     fn sent_in_chunks(&self) -> bool {
         let announced = self
             .head
@@ -211,12 +220,6 @@ impl Inspection {
             .any(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
         !announced
     }
-}
-
-/// A module changed the length of a body whose length had been announced: that is a fault of the module.
-fn unfitting(mut verdict: Verdict) -> Verdict {
-    verdict.decision = aegis_plugins::Decision::Fault(FaultKind::Abi);
-    verdict
 }
 
 fn joined(chunks: Vec<Bytes>) -> Option<Bytes> {

@@ -55,6 +55,8 @@ pub(crate) struct Inspector {
     pub(crate) is_waf: bool,
     /// `block` or `detect`, for events.
     pub(crate) mode: &'static str,
+    /// It wants request bodies; others are asked about the head, and no body waits for them.
+    pub(crate) reads_body: bool,
 }
 
 /// What becomes of long bodies.
@@ -99,7 +101,9 @@ impl RouteInspection {
         }
         for name in &route.plugins {
             let named = plugins.named.get(name).ok_or_else(|| missing(name))?;
-            plan.refuse_above(named.settings.body_max);
+            if named.plugin.reads_request_body() {
+                plan.refuse_above(named.settings.body_max);
+            }
             let inspector = Arc::new(plugin_inspector(site, named));
             match named.settings.stage {
                 PluginStage::BeforeCache => before_cache.push(inspector),
@@ -150,6 +154,7 @@ fn waf_inspector(site: &Arc<str>, route: &Route, plugin: &Arc<Plugin>) -> Inspec
         response: route.waf.inspect_response,
         response_max: route.waf.response_max,
         is_waf: true,
+        reads_body: plugin.reads_request_body(),
         mode: if route.waf.mode == WafMode::Block {
             "block"
         } else {
@@ -170,6 +175,7 @@ fn plugin_inspector(site: &Arc<str>, named: &Named) -> Inspector {
         response: named.settings.inspect_response,
         response_max: named.settings.body_max,
         is_waf: false,
+        reads_body: named.plugin.reads_request_body(),
         mode: "block",
     }
 }

@@ -331,6 +331,24 @@ async fn a_body_whose_length_was_announced_cannot_change_its_length_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_reads_no_bodies_holds_none_and_bounds_none() {
+    let (origin, guard) = (Origin::ok("fine").await, Guard::new());
+    let deaf = include_str!("support/guard.wat").replace("proxy_on_request_body", "not_a_callback");
+    let plugins = guard.running(&deaf, |settings| settings.body_max = 1000);
+    let node = Node::serving(with_plugin(origin.address, plugins)).await;
+    let mut client = node.connect().await;
+    let request = sized("/e", &evil(100_000));
+    client.send(&request[..request.len() - 1]).await;
+    origin
+        .until(|seen| seen.first().is_some_and(|seen| seen.body.len() > 50_000))
+        .await;
+    client.send(&request[request.len() - 1..]).await;
+    assert_eq!(client.answer().await.status, 200);
+    assert_eq!(origin.last().fields("x-edit"), ["yes"]);
+    assert_eq!(node.get("x", "/o").await.status, 418);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_verdict_is_taken_once_and_the_body_sent_again_with_a_further_try() {
     let (origin, guard) = (
         Origin::start(|_, n| if n == 0 { Reply::Close } else { ok("fine") }).await,

@@ -77,7 +77,12 @@ impl Guard {
 
     /// The guard module as the plugin `guard`.
     pub fn as_plugin(&self, change: impl FnOnce(&mut model::Plugin)) -> Plugins {
-        let plugin = self.plugin("guard", include_str!("guard.wat"));
+        self.running(include_str!("guard.wat"), change)
+    }
+
+    /// This module as the plugin `guard`.
+    pub fn running(&self, wat: &str, change: impl FnOnce(&mut model::Plugin)) -> Plugins {
+        let plugin = self.plugin("guard", wat);
         let mut settings = model::Plugin {
             name: "guard".to_owned(),
             module: PathBuf::new(),
