@@ -53,7 +53,8 @@ pub fn call(query: &Query) -> Option<String> {
         vec![("x-end", "1")],
         Duration::from_secs(5),
     );
-    sent.err().map(|status| format!("call: {}\n", status as u32))
+    sent.err()
+        .map(|status| format!("call: {}\n", status as u32))
 }
 
 /// Acts for the root context and comes back.
