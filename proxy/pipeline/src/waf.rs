@@ -12,8 +12,9 @@ use std::time::Duration;
 
 /// CPU time for the head of a request, its response, and to compile nothing.
 const DEADLINE: Duration = Duration::from_millis(500);
-/// More of it for each KiB of body.
-const DEADLINE_PER_KIB: Duration = Duration::from_millis(5);
+/// More of it for each KiB of body: long text costs up to 20 ms a KiB in the sandbox (Go's `regexp`), many small fields
+/// twice that, so an honest body of the default `text_max` must have room.
+const DEADLINE_PER_KIB: Duration = Duration::from_millis(50);
 /// Memory of one instance.
 const MEMORY_MAX: u64 = 256 << 20;
 /// The name in metrics and events.

@@ -135,9 +135,11 @@ impl RouteInspection {
     }
 
     fn waf_body(&mut self, route: &Route) {
-        match route.waf.over_limit {
-            OverLimit::Reject => self.refuse_above(route.waf.held_max),
-            OverLimit::Stream => self.body.stream_above = Some(route.waf.held_max),
+        // A WAF that only watches refuses nothing, long bodies included.
+        if route.waf.mode == WafMode::Block && route.waf.over_limit == OverLimit::Reject {
+            self.refuse_above(route.waf.held_max);
+        } else {
+            self.body.stream_above = Some(route.waf.held_max);
         }
     }
 }
