@@ -119,18 +119,14 @@ impl Sandbox {
         }
     }
 
-    /// Shows every plugin a plain request. A WAF that fails at that would fail at all of them, so it is refused; of
-    /// another plugin nobody knows what requests it is made for, so its failure is only told.
+    /// Shows every plugin a plain request: one that breaks at that would break at all of them.
     pub(crate) fn probe(&self, plugins: &Plugins) -> Result<(), Rejection> {
-        for named in plugins.named.values() {
-            if let Some(problem) = self.probe_one(&named.plugin) {
-                tracing::warn!("{problem}");
-            }
-        }
+        let named = plugins.named.values().map(|named| &named.plugin);
         let problems: Vec<String> = plugins
             .waf
             .values()
-            .filter_map(|waf| self.probe_one(waf))
+            .chain(named)
+            .filter_map(|plugin| self.probe_one(plugin))
             .collect();
         if problems.is_empty() {
             Ok(())
@@ -141,18 +137,28 @@ impl Sandbox {
 
     fn probe_one(&self, plugin: &Arc<Plugin>) -> Option<String> {
         let asked = plugin.request(plain_request(), Body::None, plain_properties());
-        let verdict = self.workers.block_on(asked);
-        match verdict.decision {
-            // A full queue says nothing about the plugin.
-            Decision::Fault(kind)
-                if !matches!(kind, FaultKind::QueueFull | FaultKind::QueueWait) =>
-            {
-                Some(format!(
-                    "plugin `{}` fails at a plain GET request ({kind}); its log says more",
-                    plugin.name()
-                ))
+        let Decision::Fault(kind) = self.workers.block_on(asked).decision else {
+            return None;
+        };
+        let text = format!(
+            "plugin `{}` fails at a plain GET request ({kind}); its log says more",
+            plugin.name()
+        );
+        match kind {
+            FaultKind::Trap
+            | FaultKind::Exit
+            | FaultKind::Memory
+            | FaultKind::Stack
+            | FaultKind::Deadline => Some(text),
+            // A full queue says nothing about the plugin, nor does a call to a pool that does not serve yet.
+            FaultKind::QueueFull
+            | FaultKind::QueueWait
+            | FaultKind::Abi
+            | FaultKind::Refused
+            | FaultKind::Lost => {
+                tracing::warn!("{text}");
+                None
             }
-            _ => None,
         }
     }
 
