@@ -129,6 +129,16 @@ fn url_text(value: &Value) -> String {
             shown(&action["content_type"])
         ),
     }
+    let waf = |key: &str| shown(&value["values"][format!("waf.{key}")]["value"]);
+    match waf("mode").as_str() {
+        "off" => line!(out, "  waf      off"),
+        mode => line!(
+            out,
+            "  waf      {mode}, paranoia {}, at a score of {}",
+            waf("paranoia"),
+            waf("inbound_threshold")
+        ),
+    }
     line!(out, "  plugins  {}", shown(&value["plugins"]));
     match value["cache_key"].as_str() {
         Some(key) => line!(out, "  cached   under {}", tame(key)),
