@@ -2,11 +2,15 @@
 
 use crate::ctx::Ctx;
 use crate::facts;
+use crate::fault::Fault;
 use crate::live::Live;
+use aegis_identity::{Connection, RequestId};
 use aegis_telemetry::access::Record;
 use aegis_telemetry::metrics::{self, WafVerdict};
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
+use std::net::Ipv4Addr;
+use std::time::{Duration, SystemTime};
 
 /// Counts the request and writes its line.
 pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
@@ -25,7 +29,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
     }
     if let Some(pool) = routed.as_ref().and_then(|routed| routed.plan.pool.as_ref()) {
         match ctx.fault {
-            Some(fault @ crate::fault::Fault::Origin(_)) => pool.fault(fault.as_str()),
+            Some(fault @ Fault::Origin(_)) => pool.fault(fault.as_str()),
             _ if ctx.origin.head_after.is_some() => pool.ok(),
             _ => {}
         }
@@ -74,16 +78,67 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         route: routed.as_ref().map_or("", |routed| &routed.entry.route.key),
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),
-        tls_version: ctx
-            .connection()
-            .and_then(aegis_identity::Connection::tls_version),
+        tls_version: ctx.connection().and_then(Connection::tls_version),
         ja4: None,
         waf: ctx.waf.map(WafVerdict::as_str),
-        error: ctx.fault.map(crate::fault::Fault::as_str),
+        error: ctx.fault.map(Fault::as_str),
         kind: if session.is_subrequest() {
             "refresh"
         } else {
             "request"
         },
+    });
+}
+
+/// A head that was refused before there was a request: counted, and written down with what can be read of it.
+pub(crate) fn refused(
+    live: &Live,
+    connection: Option<&Connection>,
+    id: &RequestId,
+    head: &[u8],
+    fault: Fault,
+    bytes_sent: usize,
+) {
+    metrics::site("none").request(fault.status(), Duration::ZERO);
+    let node = live.node();
+    let Some(access) = &node.access else {
+        return;
+    };
+    let line = head
+        .split(|&b| b == b'\n')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii_end();
+    let (method, target) = match memchr::memchr(b' ', line) {
+        Some(end) => line.split_at(end),
+        None => (line, &[][..]),
+    };
+    let target = target.trim_ascii_start();
+    let target = target.get(..memchr::memrchr(b' ', target).unwrap_or(target.len()));
+    access.log(&Record {
+        time: SystemTime::now(),
+        request_id: id.as_str(),
+        client: connection.map_or(Ipv4Addr::UNSPECIFIED.into(), Connection::client),
+        method,
+        scheme: connection.map_or("http", Connection::scheme),
+        host: &[],
+        target: target.unwrap_or_default(),
+        version: "HTTP/1.1",
+        status: fault.status(),
+        bytes_sent: bytes_sent as u64,
+        bytes_received: 0,
+        duration: Duration::ZERO,
+        origin: None,
+        origin_time: None,
+        cache: "",
+        site: "",
+        route: "",
+        user_agent: None,
+        referer: None,
+        tls_version: connection.and_then(Connection::tls_version),
+        ja4: None,
+        waf: None,
+        error: Some(fault.as_str()),
+        kind: "refused",
     });
 }

@@ -14,8 +14,9 @@ use std::time::{Duration, SystemTime};
 
 /// Methods a `405` names.
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-/// How long, and how much, a client that still sends may go on after its answer, so that it can read that answer:
-/// closing a socket with unread bytes resets the connection.
+/// How long, and how much, a client that still sends may go on after its answer, so that it can read that answer: closing
+/// a socket with unread bytes resets the connection, and there are clients that take the reset of an HTTP/2 stream for
+/// the whole answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 << 20;
 
@@ -146,15 +147,15 @@ pub(crate) async fn send_page(
     head.insert_header(header::CONTENT_TYPE, page.content_type)?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     head.insert_header(
-        header::CONTENT_SECURITY_POLICY,
+        "Content-Security-Policy",
         "default-src 'none'; style-src 'unsafe-inline'",
     )?;
-    head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    head.insert_header("X-Content-Type-Options", "nosniff")?;
     if let Some(seconds) = page.retry_after {
-        head.insert_header(header::RETRY_AFTER, seconds)?;
+        head.insert_header("Retry-After", seconds)?;
     }
     if fault == Fault::Method {
-        head.insert_header(header::ALLOW, ALLOW)?;
+        head.insert_header("Allow", ALLOW)?;
     }
     write(session, ctx, head, page.body).await
 }
@@ -207,7 +208,7 @@ async fn write(
     } else {
         session.write_response_body(Some(body), true).await?;
     }
-    if unread && session.as_http1().is_some() {
+    if unread && !session.is_subrequest() {
         linger(session).await;
     }
     Ok(())

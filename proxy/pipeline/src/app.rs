@@ -3,11 +3,13 @@
 use crate::cache::Cache;
 use crate::live::Live;
 use crate::proxy::Proxy;
+use crate::refusal::Refusals;
 use crate::retry;
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
@@ -23,15 +25,19 @@ const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What front runs for each connection.
-pub struct App {
+#[derive(Debug)]
+pub struct App(Arc<Http>);
+
+/// Pingora's proxy, with our time-outs.
+struct Http {
     proxy: Arc<HttpProxy<Proxy>>,
     live: Arc<Live>,
     options: HttpServerOptions,
 }
 
-impl std::fmt::Debug for App {
+impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App")
+        f.debug_struct("Http")
             .field("live", &self.live)
             .finish_non_exhaustive()
     }
@@ -58,15 +64,15 @@ pub fn service(live: Arc<Live>, cache: &'static Cache) -> Arc<App> {
     options.h2_idle_timeout = Some(live.node().client.idle_timeout);
     let mut proxy = proxy;
     proxy.server_options = Some(options.clone());
-    Arc::new(App {
+    Arc::new(App(Arc::new(Http {
         proxy: Arc::new(proxy),
         live,
         options,
-    })
+    })))
 }
 
 #[async_trait]
-impl HttpServerApp for App {
+impl HttpServerApp for Http {
     async fn process_new_http(
         self: &Arc<Self>,
         mut session: ServerSession,
@@ -109,8 +115,21 @@ impl HttpServerApp for App {
     }
 }
 
-/// Compile-time proof that front can run it.
-const _: fn() = || {
-    fn runs<A: ServerApp + Send + Sync + 'static>() {}
-    runs::<App>();
-};
+#[async_trait]
+impl ServerApp for App {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let stream: Stream = match stream.selected_alpn_proto() {
+            Some(ALPN::H2) => stream,
+            _ => Box::new(Refusals::new(stream, Arc::clone(&self.0.live))),
+        };
+        self.0.process_new(stream, shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.0.http_cleanup().await;
+    }
+}

@@ -34,11 +34,13 @@ impl Incoming for SessionBody<'_> {
 /// A request of a route with plugins carries what these need from here on.
 pub(crate) fn begin_inspection(session: &mut Session, ctx: &mut Ctx, shared: &Shared) {
     let plan = ctx.routed().map(|routed| &routed.plan.inspection);
-    let Some(rules) = plan.filter(|plan| !plan.is_empty()).map(|plan| plan.body) else {
+    let Some(plan) = plan.filter(|plan| !plan.is_empty()) else {
         return;
     };
+    let rules = plan.body;
     let announced = announced(session);
-    let head = inspect::raw::head(session, ctx);
+    let takes_body = announced != Announced::Nothing && plan.reads_bodies;
+    let head = inspect::raw::head(session, ctx, takes_body);
     let inspection = Inspection::new(head, announced, rules, shared);
     ctx.inspection = Some(Box::new(inspection));
 }

@@ -25,6 +25,7 @@ mod live;
 mod order;
 pub mod page;
 mod proxy;
+mod refusal;
 mod retry;
 mod snapshot;
 mod upstream;

@@ -74,6 +74,8 @@ pub(crate) struct RouteInspection {
     pub(crate) before_cache: Arc<[Arc<Inspector>]>,
     pub(crate) before_origin: Arc<[Arc<Inspector>]>,
     pub(crate) body: BodyRules,
+    /// Somebody reads request bodies.
+    pub(crate) reads_bodies: bool,
     /// Somebody reads response bodies, so the origin shall not compress them.
     pub(crate) reads_responses: bool,
 }
@@ -114,6 +116,10 @@ impl RouteInspection {
             .iter()
             .chain(&before_origin)
             .any(|i| i.response == Inspect::Body);
+        plan.reads_bodies = before_cache
+            .iter()
+            .chain(&before_origin)
+            .any(|i| i.reads_body);
         plan.before_cache = before_cache.into();
         plan.before_origin = before_origin.into();
         Ok(plan)

@@ -1,4 +1,7 @@
 //! The request as it was received, for modules that judge it: raw target, fields in order and case, `Host` among them.
+//!
+//! One field is left out: `Expect: 100-continue` of a body that is held here. It is ours to answer, no origin will see
+//! it, and the Core Rule Set takes it for an attack on whoever stands behind us.
 
 use crate::ctx::Ctx;
 use crate::facts;
@@ -9,9 +12,9 @@ use pingora_core::protocols::http::ServerSession;
 use std::sync::Arc;
 
 /// Builds the head. HTTP/1: from the bytes of the head, without copying them. HTTP/2: the fields as decoded.
-pub(crate) fn head(session: &ServerSession, ctx: &Ctx) -> Arc<RequestHead> {
+pub(crate) fn head(session: &ServerSession, ctx: &Ctx, takes_body: bool) -> Arc<RequestHead> {
     let request = session.req_header();
-    let (target, headers) = match session.as_http1() {
+    let (target, mut headers) = match session.as_http1() {
         Some(http1) => {
             let raw = http1.get_headers_raw_bytes();
             (target(&raw), fields(&raw))
@@ -30,6 +33,11 @@ pub(crate) fn head(session: &ServerSession, ctx: &Ctx) -> Arc<RequestHead> {
             )
         }
     };
+    if takes_body {
+        headers.retain(|(name, value)| {
+            !(name.eq_ignore_ascii_case(b"expect") && value.eq_ignore_ascii_case(b"100-continue"))
+        });
+    }
     let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     let connection = ctx.connection();
     Arc::new(RequestHead {

@@ -4,7 +4,7 @@ use crate::support::Node;
 use crate::support::guard::{Guard, waf_on};
 use crate::support::origin::Origin;
 use crate::support::settings::{Sites, pool, route, to};
-use aegis_settings::resolved::Route;
+use aegis_settings::resolved::{Route, Waf};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
@@ -144,4 +144,29 @@ async fn bodies_are_judged_and_arrive_byte_exact() {
             .iter()
             .all(|seen| seen.body.is_empty() && !seen.whole)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_long_gets_its_answer_while_it_is_still_being_sent() {
+    let (origin, guard) = (Origin::ok("fine").await, Guard::new());
+    let judged = Route {
+        waf: Waf {
+            held_max: 100_000,
+            ..waf_on()
+        },
+        ..route("/*", to("web"))
+    };
+    let sites = Sites {
+        plugins: guard.as_waf(),
+        ..Sites::default()
+            .pool("web", pool(&[origin.address]))
+            .site(&["*"], vec![judged])
+    };
+    let node = Node::serving(sites).await;
+    let mut client = client(node.also_http2("x").await).await;
+    for sized in [true, false] {
+        let (status, page) = ask(&mut client, "https://x/", &pattern(3_000_000), sized).await;
+        assert_eq!(status, 413);
+        assert!(page.contains("Request id"), "{page}");
+    }
 }

@@ -155,6 +155,38 @@ async fn connect_and_trace_are_refused() {
 }
 
 #[tokio::test]
+async fn a_head_that_the_parser_refuses_gets_our_page_too() {
+    let origin = Origin::ok("").await;
+    let node = Node::serving(Sites::one(origin.address)).await;
+    for request in [
+        "GET /?q=<script> HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\nAccept: application/json\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\nAccept: application/json\r\n\r\n",
+    ] {
+        let mut client = node.connect().await;
+        client.send(request).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, 400, "{request}");
+        assert_eq!(
+            answer.field("content-type"),
+            Some("application/problem+json")
+        );
+        assert!(answer.field("x-request-id").is_some() && answer.field("server").is_none());
+        assert!(client.is_closed().await);
+    }
+    assert!(origin.seen().is_empty());
+}
+
+#[tokio::test]
+async fn an_origin_that_speaks_like_pingora_is_not_mistaken_for_it() {
+    let reply = b"HTTP/1.1 400 Bad Request\r\nServer: Pingora\r\nContent-Length: 4\r\n\r\nbody";
+    let origin = Origin::start(|_, _| Reply::Bytes(reply.to_vec())).await;
+    let node = Node::serving(Sites::one(origin.address)).await;
+    let answer = node.get("x", "/").await;
+    assert_eq!((answer.status, answer.text().as_str()), (400, "body"));
+}
+
+#[tokio::test]
 async fn a_length_given_in_two_ways_is_refused() {
     let origin = Origin::ok("").await;
     let node = Node::serving(Sites::one(origin.address)).await;
