@@ -3,6 +3,7 @@
 use crate::door::{Drained, Shared};
 use crate::refusal::Refusal;
 use crate::serve::{Accepted, serve};
+use aegis_identity::Refuse;
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_ACCEPTED, CONNECTIONS_OPEN};
 use boring::ssl::SslAcceptor;
@@ -27,7 +28,7 @@ pub(crate) async fn accept_loop<A>(
     shared: Arc<Shared<A>>,
 ) -> Drained
 where
-    A: ServerApp + Send + Sync + 'static,
+    A: ServerApp + Refuse + 'static,
 {
     let mut connections = JoinSet::new();
     let fixed_local = listener

@@ -4,6 +4,7 @@ use crate::accept::{accept_loop, closed};
 use crate::bind::{BindError, listener, open_files_for};
 use crate::tls::acceptor;
 use aegis_certs::Certificates;
+use aegis_identity::Refuse;
 use aegis_settings::model::{Listener, Settings};
 use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;
@@ -22,6 +23,8 @@ pub struct DoorConfig {
     pub handshake_timeout: Duration,
     /// Longest wait for the first byte on a new connection, and for HTTP/2's whole preface.
     pub idle_timeout: Duration,
+    /// Whole time of a request's head over HTTP/1, from its first bytes.
+    pub head_timeout: Duration,
     /// Longest wait for a client to take bytes.
     pub write_timeout: Duration,
     /// Open connections of all listeners.
@@ -38,6 +41,7 @@ impl DoorConfig {
         Self {
             handshake_timeout: client.handshake_timeout,
             idle_timeout: client.idle_timeout,
+            head_timeout: client.read_timeout,
             write_timeout: client.write_timeout,
             connections_max: client.connections_max,
             grace: settings.node.shutdown.grace,
@@ -152,7 +156,7 @@ impl Bound {
     /// If the runtime does not take the sockets.
     pub async fn run<A>(self, app: Arc<A>, stop: watch::Receiver<bool>) -> io::Result<Drained>
     where
-        A: ServerApp + Send + Sync + 'static,
+        A: ServerApp + Refuse + 'static,
     {
         let mut waiting = stop.clone();
         let shared = Arc::new(Shared {

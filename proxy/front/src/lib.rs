@@ -6,8 +6,8 @@
 //! - [`Conn`]: the TCP socket, on TLS connections with a read-ahead, since BoringSSL asks for five bytes at a time;
 //! - Pingora's `SslStream<Conn>` on TLS listeners;
 //! - [`Wire`]: gathers writes until a flush, bounds how long a client may refuse to read, and carries the
-//!   [`Connection`](aegis_identity::Connection) that all requests of it share. Whatever is to see plain bytes before
-//!   the app does wraps this one; it only has to be an [`IO`](pingora_core::protocols::IO) itself.
+//!   [`Connection`](aegis_identity::Connection) that all requests of it share;
+//! - the [`guard`] in it sees all plain bytes before the app does, and refuses what is not one unambiguous request.
 //!
 //! Invariants:
 //! - every connection is a task that the [`Door`] owns: when [`Bound::run`] returns or is dropped, none is left;
@@ -19,6 +19,8 @@ mod accept;
 mod bind;
 mod conn;
 mod door;
+mod ending;
+pub mod guard;
 mod refusal;
 mod serve;
 mod tls;

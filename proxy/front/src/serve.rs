@@ -6,7 +6,8 @@ use crate::door::Shared;
 use crate::refusal::Refusal;
 use crate::tls::{facts, handshake};
 use crate::wire::{FIRST_MAX, Wire};
-use aegis_identity::{Alpn, Connection, TlsFacts};
+use crate::guard::Guard;
+use aegis_identity::{Alpn, Connection, Refuse, TlsFacts};
 use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
@@ -26,7 +27,7 @@ pub(crate) struct Accepted {
 /// Serves it to its end.
 pub(crate) async fn serve<A>(accepted: Accepted, shared: &Shared<A>)
 where
-    A: ServerApp + Send + Sync + 'static,
+    A: ServerApp + Refuse + 'static,
 {
     let Some(stream) = prepare(accepted, shared).await else {
         return;
@@ -38,7 +39,10 @@ where
 }
 
 /// Up to the first byte of a request; `None` if there will be none.
-async fn prepare<A>(accepted: Accepted, shared: &Shared<A>) -> Option<Stream> {
+async fn prepare<A>(accepted: Accepted, shared: &Shared<A>) -> Option<Stream>
+where
+    A: Refuse + 'static,
+{
     let Accepted {
         tcp,
         peer,
@@ -50,7 +54,10 @@ async fn prepare<A>(accepted: Accepted, shared: &Shared<A>) -> Option<Stream> {
     let Some(acceptor) = tls else {
         let mut conn = Conn::new(tcp, peer, local, false);
         let came = within_idle_time(conn.wait_for_byte(), shared).await;
-        return came.then(|| boxed(conn, facts_of(None), shared)).flatten();
+        return came
+            .then(|| wired(conn, facts_of(None), shared))
+            .flatten()
+            .map(|wire| Box::new(wire) as Stream);
     };
     let conn = Conn::new(tcp, peer, local, true);
     let shaken = timeout(shared.config.handshake_timeout, handshake(&acceptor, conn)).await;
@@ -68,18 +75,23 @@ async fn prepare<A>(accepted: Accepted, shared: &Shared<A>) -> Option<Stream> {
     } else {
         1
     };
-    let mut wire = Wire::new(stream, facts_of(Some(agreed)), shared.config.write_timeout).ok()?;
+    let mut wire = wired(stream, facts_of(Some(agreed)), shared)?;
     let came = within_idle_time(wire.wait_for(wanted), shared).await;
     came.then(|| Box::new(wire) as Stream)
 }
 
-fn boxed<A, S: Transport + 'static>(
+fn wired<A, S: Transport>(
     inner: S,
     connection: Arc<Connection>,
     shared: &Shared<A>,
-) -> Option<Stream> {
+) -> Option<Wire<S>>
+where
+    A: Refuse + 'static,
+{
+    let refuse = Arc::clone(&shared.app) as Arc<dyn Refuse>;
+    let guard = Guard::of(&connection, refuse, shared.config.head_timeout);
     let wire = Wire::new(inner, connection, shared.config.write_timeout).ok()?;
-    Some(Box::new(wire))
+    Some(wire.guarded(guard))
 }
 
 /// Whether first bytes come before the idle time is over and before the door closes.

@@ -6,8 +6,12 @@
 
 mod facts;
 mod farewell;
+mod plain;
+
+pub(crate) use plain::Plain;
 
 use crate::conn::Transport;
+use crate::guard::Guard;
 use aegis_identity::Connection;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_error::Result as PingoraResult;
@@ -43,6 +47,8 @@ pub struct Wire<S: Transport> {
     /// The client has said that it sends no more.
     ended: bool,
     proxy: Arc<ProxyDigest>,
+    /// Sees all bytes both ways.
+    guard: Guard,
 }
 
 /// First bytes, read to see that there are some.
@@ -73,7 +79,14 @@ impl<S: Transport> Wire<S> {
             write_timeout,
             ended: false,
             proxy: Arc::new(ProxyDigest::new(response, Some(Box::new(connection)))),
+            guard: Guard::Off,
         })
+    }
+
+    /// Lets `guard` judge what is read.
+    pub(crate) fn guarded(mut self, guard: Guard) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// Waits until `min` (at most 24) bytes are there to be read. `false` if the client ends before.
@@ -196,30 +209,21 @@ impl<S: Transport> AsyncRead for Wire<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        let first = &mut this.first;
-        if first.taken < first.len {
-            let waiting = first.bytes.get(first.taken..first.len).unwrap_or_default();
-            let now = waiting.get(..buf.remaining()).unwrap_or(waiting);
-            buf.put_slice(now);
-            first.taken += now.len();
-            if buf.remaining() == 0 {
-                return Poll::Ready(Ok(()));
+        match std::mem::take(&mut this.guard) {
+            Guard::Off => this.poll_plain(cx, buf),
+            Guard::Http1(mut guard) => {
+                let read = guard.poll_read(this, cx, buf);
+                this.guard = Guard::Http1(guard);
+                read
             }
-        }
-        let waited = buf.filled().len() > before;
-        match Pin::new(&mut this.inner).poll_read(cx, buf) {
-            // What goes wrong after the first bytes is told at the next read.
-            Poll::Pending | Poll::Ready(Err(_)) if waited => Poll::Ready(Ok(())),
-            Poll::Ready(Ok(())) => {
-                this.ended |= !waited && buf.filled().len() == before;
-                Poll::Ready(Ok(()))
+            Guard::Http2(mut guard) => {
+                let before = buf.filled().len();
+                let read = this.poll_plain(cx, buf);
+                let judged = guard.read(buf.filled().get(before..).unwrap_or_default());
+                this.guard = Guard::Http2(guard);
+                judged?;
+                read
             }
-            Poll::Ready(Err(error)) => {
-                this.ended = true;
-                Poll::Ready(Err(error))
-            }
-            Poll::Pending => Poll::Pending,
         }
     }
 }
@@ -231,30 +235,9 @@ impl<S: Transport> AsyncWrite for Wire<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let room = Self::gathered_max().saturating_sub(this.out.len());
-        if buf.len() <= room {
-            this.gather(buf);
-            return Poll::Ready(Ok(buf.len()));
-        }
-        if S::VECTORED {
-            return this.poll_send_with(cx, &[IoSlice::new(buf)]);
-        }
-        // Fill the record, so that what is long becomes full ones.
-        if this.unsent() > 0 {
-            let now = buf.get(..room).unwrap_or_default();
-            this.gather(now);
-            let drained = this.poll_drain(cx)?;
-            if !now.is_empty() {
-                return Poll::Ready(Ok(now.len()));
-            }
-            ready!(drained);
-        }
-        if buf.len() < GATHERED_TLS {
-            this.gather(buf);
-            return Poll::Ready(Ok(buf.len()));
-        }
-        let result = Pin::new(&mut this.inner).poll_write(cx, buf);
-        this.bounded(cx, result)
+        let written = ready!(this.poll_write_plain(cx, buf))?;
+        this.guard.wrote(buf.get(..written).unwrap_or_default());
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -263,20 +246,14 @@ impl<S: Transport> AsyncWrite for Wire<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let total = bufs.iter().map(|part| part.len()).sum::<usize>();
-        let room = Self::gathered_max().saturating_sub(this.out.len());
-        if total <= room {
-            for part in bufs {
-                this.gather(part);
-            }
-            return Poll::Ready(Ok(total));
+        let written = ready!(this.poll_write_parts(cx, bufs))?;
+        let mut left = written;
+        for part in bufs {
+            let now = part.get(..left).unwrap_or(part);
+            this.guard.wrote(now);
+            left -= now.len();
         }
-        if S::VECTORED {
-            return this.poll_send_with(cx, bufs);
-        }
-        // A short part is gathered and the next one fills its record, so nothing is lost by taking one at a time.
-        let part = bufs.iter().find(|part| !part.is_empty());
-        Pin::new(this).poll_write(cx, part.map_or(&[], |part| part))
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -291,10 +268,7 @@ impl<S: Transport> AsyncWrite for Wire<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_drain(cx))?;
-        let result = Pin::new(&mut this.inner).poll_shutdown(cx);
-        this.bounded(cx, result)
+        self.get_mut().poll_shutdown_plain(cx)
     }
 }
 

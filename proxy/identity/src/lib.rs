@@ -1,6 +1,6 @@
 //! Who is asking: the connection a request came over and the id it is known by.
 //!
-//! Plain facts without sockets or libraries of TLS and HTTP, so every room can hold them. Time and randomness are
+//! Plain facts, and why bytes of a client are refused, without sockets or libraries of TLS and HTTP, so every room can hold them. Time and randomness are
 //! arguments; only [`RequestId::generate`] asks the system for both.
 //!
 //! Invariant: an address here is canonical. A client that came over IPv4 to a dual-stack socket has an IPv4 address, so
@@ -9,8 +9,10 @@
 
 mod address;
 mod connection;
+mod reject;
 mod request_id;
 
 pub use address::AddressText;
 pub use connection::{Alpn, Connection, TlsFacts};
+pub use reject::{Refuse, Reject};
 pub use request_id::{RequestId, RequestIdError};

@@ -1,10 +1,12 @@
 //! The application a connection is handed to: Pingora's proxy with our time-outs and our HTTP/2 bounds.
 
 use crate::cache::Cache;
+use crate::fault::Fault;
 use crate::live::Live;
 use crate::proxy::Proxy;
-use crate::refusal::Refusals;
+use crate::refusal::{self, Refusals};
 use crate::retry;
+use aegis_identity::{Connection, Refuse, Reject};
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
@@ -23,6 +25,9 @@ const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How long a body nobody wants is drained to keep a connection.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// What of a refused head is looked at for the page and the log.
+const LOGGED: usize = 4096;
 
 /// What front runs for each connection.
 #[derive(Debug)]
@@ -112,6 +117,13 @@ impl HttpServerApp for Http {
 
     async fn http_cleanup(&self) {
         self.proxy.http_cleanup().await;
+    }
+}
+
+impl Refuse for App {
+    fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8> {
+        let head = head.get(..LOGGED).unwrap_or(head);
+        refusal::answer(&self.0.live, Some(connection), head, Fault::Rejected(why))
     }
 }
 

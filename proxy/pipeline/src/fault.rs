@@ -1,5 +1,6 @@
 //! One place where what went wrong becomes a status, a sentence and a word for the log.
 
+use aegis_identity::Reject;
 use aegis_origin::Fault as OriginFault;
 use pingora_error::{Error, ErrorSource, ErrorType};
 use std::borrow::Cow;
@@ -9,6 +10,8 @@ use std::borrow::Cow;
 pub enum Fault {
     /// The head cannot be understood, or not in one way only.
     BadRequest(&'static str),
+    /// What was sent is no request, or its body breaks off being one.
+    Rejected(Reject),
     /// No site answers for this host.
     NoSite,
     /// No site answers for this host, and the connection was made for another name.
@@ -49,6 +52,9 @@ impl Fault {
         if let Some(fault) = error.root_cause().downcast_ref::<Carried>() {
             return fault.0;
         }
+        if let Some(why) = rejected(error) {
+            return Self::Rejected(why);
+        }
         match (error.esource(), error.etype()) {
             (ErrorSource::Upstream, kind) => Self::Origin(OriginFault::of(kind)),
             (ErrorSource::Downstream, E::ReadTimedout) => Self::ClientTimeout,
@@ -78,6 +84,7 @@ impl Fault {
     pub const fn status(self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
+            Self::Rejected(why) => why.status(),
             Self::Blocked(status) => status,
             Self::NoSite => 404,
             Self::Method => 405,
@@ -111,6 +118,7 @@ impl Fault {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad_request",
+            Self::Rejected(why) => why.as_str(),
             Self::NoSite => "no_site",
             Self::Misdirected => "misdirected",
             Self::Method => "method",
@@ -134,6 +142,9 @@ impl Fault {
     pub fn sentence(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::BadRequest(why) => return format!("This request cannot be served. {why}").into(),
+            Self::Rejected(why) => {
+                return format!("This request cannot be served. {}", why.sentence()).into();
+            }
             Self::NoSite => "No site is served under this name here.",
             Self::Misdirected => {
                 "This connection was made for another site; a new one will be needed."
@@ -175,6 +186,12 @@ impl Fault {
             _ => None,
         }
     }
+}
+
+/// What the door found wrong with a body that is being read.
+fn rejected(error: &Error) -> Option<Reject> {
+    let io = error.root_cause().downcast_ref::<std::io::Error>()?;
+    io.get_ref()?.downcast_ref::<Reject>().copied()
 }
 
 /// A fault on its way through Pingora's error type.
@@ -223,6 +240,16 @@ mod tests {
             Fault::of(&Error::new_down(ErrorType::InvalidHTTPHeader)).status(),
             400
         );
+    }
+
+    #[test]
+    fn what_the_door_refuses_in_a_body_keeps_its_reason() {
+        let why = aegis_identity::Reject::ChunkSize;
+        let io = std::io::Error::new(std::io::ErrorKind::InvalidData, why);
+        let error = Error::because(ErrorType::ReadError, "when reading body", io).into_down();
+        let fault = Fault::of(&error.more_context("more"));
+        assert_eq!(fault, Fault::Rejected(why));
+        assert_eq!((fault.status(), fault.as_str()), (400, "chunk_size"));
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! Heads that Pingora's parser refuses: our page and our log line instead of its bare `400`.
+//! Heads that are refused: our page and our log line.
+//!
+//! Nearly all are refused by the door, which asks for an [`answer`]. What is left are heads that Pingora's parser refuses
+//! though the door let them pass, and those of a node without a door: there the page replaces Pingora's bare `400`.
 //!
 //! Pingora answers such a head before any hook runs. So each HTTP/1 connection is wrapped: when what is written is that
 //! very answer, the page is written in its place. Nothing else is touched, and what an origin answers can not be taken
@@ -12,6 +15,7 @@ use crate::live::Live;
 use crate::page::Page;
 use aegis_identity::{Connection, RequestId};
 use async_trait::async_trait;
+use http::StatusCode;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::{SslDigest, TlsRef};
 use pingora_core::protocols::{
@@ -69,28 +73,9 @@ impl Refusals {
 
     /// The page for the head that was read last; counted and logged.
     fn refuse(&self) -> Vec<u8> {
-        let (id, now) = (RequestId::generate(), SystemTime::now());
         let head = self.read.get(..self.read_len).unwrap_or_default();
         let fault = Fault::BadRequest("Its head does not follow the rules of HTTP.");
-        let page = Page::new(fault, &id, now, field(head, b"accept"), None);
-        access::refused(
-            &self.live,
-            self.connection().as_deref(),
-            &id,
-            head,
-            fault,
-            page.body.len(),
-        );
-        let mut bytes = format!(
-            "HTTP/1.1 400 Bad Request\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-             X-Content-Type-Options: nosniff\r\nX-Request-Id: {id}\r\nDate: {}\r\nConnection: close\r\n\r\n",
-            page.content_type,
-            page.body.len(),
-            httpdate::fmt_http_date(now),
-        )
-        .into_bytes();
-        bytes.extend_from_slice(&page.body);
-        bytes
+        answer(&self.live, self.connection().as_deref(), head, fault)
     }
 
     fn connection(&self) -> Option<Arc<Connection>> {
@@ -116,6 +101,31 @@ impl Refusals {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Head and page for a request that never was one; counted and logged.
+pub(crate) fn answer(
+    live: &Live,
+    connection: Option<&Connection>,
+    head: &[u8],
+    fault: Fault,
+) -> Vec<u8> {
+    let (id, now) = (RequestId::generate(), SystemTime::now());
+    let page = Page::new(fault, &id, now, field(head, b"accept"), None);
+    access::refused(live, connection, &id, head, fault, page.body.len());
+    let status = StatusCode::from_u16(page.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut bytes = format!(
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+         X-Content-Type-Options: nosniff\r\nX-Request-Id: {id}\r\nDate: {}\r\nConnection: close\r\n\r\n",
+        status.as_str(),
+        status.canonical_reason().unwrap_or("Error"),
+        page.content_type,
+        page.body.len(),
+        httpdate::fmt_http_date(now),
+    )
+    .into_bytes();
+    bytes.extend_from_slice(&page.body);
+    bytes
 }
 
 /// The value of a field in a head that may be no head at all.

@@ -5,6 +5,7 @@
 use crate::metrics::{self, SiteMetrics, WafVerdict};
 use crate::ring;
 use crate::throttle::Throttle;
+use std::net::IpAddr;
 use std::path::Path;
 use tracing::{error, info, warn};
 
@@ -190,6 +191,47 @@ impl ConnectionRefused {
     /// Counts; the log has nothing of it, since anybody can cause it.
     pub fn emit(self) {
         metrics::CONNECTIONS_REFUSED.with(&[self.reason]).inc();
+    }
+}
+
+/// What a client sent is no request that can be served.
+#[derive(Debug)]
+pub struct RequestRefused {
+    /// The word of the reason: `host_missing`, `chunk_size`, …
+    pub reason: &'static str,
+}
+
+impl RequestRefused {
+    /// Counts; the access log has the line.
+    pub fn emit(self) {
+        metrics::REQUESTS_REFUSED.with(&[self.reason]).inc();
+    }
+}
+
+/// A connection was cut because of what its client does with it.
+#[derive(Debug)]
+pub struct ConnectionCut {
+    /// `h2_reset_flood`, `h2_ping_flood`, …
+    pub reason: &'static str,
+    /// The other end of the socket.
+    pub client: IpAddr,
+    /// The connection's number.
+    pub connection: u64,
+}
+
+impl ConnectionCut {
+    /// Logs and counts.
+    pub fn emit(self) {
+        static THROTTLE: Throttle = Throttle::new(LINES);
+        metrics::CONNECTIONS_CUT.with(&[self.reason]).inc();
+        if THROTTLE.admit() {
+            info!(
+                reason = self.reason,
+                client = %self.client,
+                connection = self.connection,
+                "connection cut"
+            );
+        }
     }
 }
 

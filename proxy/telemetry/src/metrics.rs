@@ -71,6 +71,12 @@ metrics! {
     CONNECTIONS_ACCEPTED: IntCounter = counter("aegis_connections_accepted_total", "Connections accepted from clients");
     /// Connections closed before a request: `cap`, `handshake`, `handshake_timeout`, …
     CONNECTIONS_REFUSED: Family = Family::new("aegis_connections_refused_total", "Connections closed before a request could be read", &["reason"], 64);
+    /// Connections cut in their midst: `h2_reset_flood`, `h2_ping_flood`, …
+    CONNECTIONS_CUT: Family = Family::new("aegis_connections_cut_total", "Connections cut because of what their client did", &["reason"], 64);
+    /// Requests refused before they could be read: `host_missing`, `chunk_size`, …
+    REQUESTS_REFUSED: Family = Family::new("aegis_requests_refused_total", "Requests refused because they are not HTTP, or not in one way only", &["reason"], 64);
+    /// Streams (`rst_stream`) and connections (`goaway`) of HTTP/2 that we ended.
+    HTTP2_ENDED: Family = Family::new("aegis_http2_ended_total", "Frames sent that end a stream or a connection of HTTP/2", &["frame"], 4);
     /// Verdicts of the cache, see [`CacheResult`].
     CACHE_REQUESTS: Family = Family::new("aegis_cache_requests_total", "Requests by what the cache had to say", &["result"], 32);
     /// Bytes of stored answers in memory.

@@ -3,7 +3,7 @@
 
 use aegis_certs::{CertStore, Certificates};
 use aegis_front::{BindError, Door, DoorConfig, Drained};
-use aegis_identity::Connection;
+use aegis_identity::{Connection, Refuse, Reject};
 use aegis_settings::model::{Certificate, Listener, ListenerTls, Secret, TlsVersion};
 use async_trait::async_trait;
 use boring::asn1::Asn1Time;
@@ -122,6 +122,18 @@ impl HttpServerApp for App {
     }
 }
 
+impl Refuse for App {
+    fn refuse(&self, _connection: &Connection, head: &[u8], why: Reject) -> Vec<u8> {
+        let body = format!("{why} {}", head.len());
+        format!(
+            "HTTP/1.1 {} No\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            why.status(),
+            body.len()
+        )
+        .into_bytes()
+    }
+}
+
 /// A running door.
 pub(crate) struct Running {
     pub(crate) app: Arc<App>,
@@ -135,6 +147,7 @@ pub(crate) fn config() -> DoorConfig {
     DoorConfig {
         handshake_timeout: DEADLINE,
         idle_timeout: DEADLINE,
+        head_timeout: DEADLINE,
         write_timeout: DEADLINE,
         connections_max: 1000,
         grace: DEADLINE,
