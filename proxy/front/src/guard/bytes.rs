@@ -21,7 +21,7 @@ const fn classes() -> [u8; 256] {
         if alphanumeric || contains(b"!#$%&'*+-.^_`|~", b) {
             table[byte] |= TOKEN;
         }
-        if b > b' ' && b != 0x7f && b != b'#' {
+        if b > b' ' && b != 0x7f && !contains(b"#\"<>", b) {
             table[byte] |= TARGET;
         }
         if alphanumeric || contains(b"-._", b) {
@@ -50,13 +50,13 @@ pub(super) fn in_token(byte: u8) -> bool {
 /// What RFC 3986 allows, and beyond it what honest clients really send:
 ///
 /// - `[ ] | ^ { } \` and the backtick: browsers leave them in queries as they were typed (WHATWG URL, query percent-encode
-///   set), and in paths all but the backslash, which is refused there because some servers take it for a slash;
-/// - `" < >`: browsers encode them, command-line tools do not. Pingora encodes them on the way to the origin, and refusing
-///   them would only hide from the WAF who sends them;
+///   set), some of them in paths too. In a path the backslash, which some servers take for a slash, and the backtick are
+///   refused later;
 /// - bytes from 0x80 that are UTF-8: tools send it as it was typed; nginx and Apache take it. Other encodings cannot pass
 ///   Pingora, and no browser has sent them for long.
 ///
-/// Not allowed: white space and control bytes, which end or split lines; `#`, after which some servers stop reading.
+/// Not allowed: white space and control bytes, which end or split lines; `#`, after which some servers stop reading;
+/// `" < >`, which browsers encode everywhere and Pingora refuses in queries, and elsewhere would encode without a word.
 pub(super) fn in_target(byte: u8) -> bool {
     CLASS[usize::from(byte)] & TARGET != 0
 }

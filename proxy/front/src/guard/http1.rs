@@ -221,9 +221,11 @@ impl Http1 {
                 }
                 Err(why) => {
                     let head = rest.to_vec();
-                    buf.set_filled(before);
+                    buf.set_filled(good);
                     self.refuse(&head, why);
-                    return Poll::Ready(Ok(false));
+                    // A head in front of a bad body is served, so that there is a request to refuse.
+                    self.between = false;
+                    return Poll::Ready(Ok(good > before));
                 }
             }
         }

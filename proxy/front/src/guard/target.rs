@@ -37,10 +37,11 @@ pub(super) fn check<'a>(method: &[u8], target: &'a [u8]) -> Result<Names<'a>, Re
     }
 }
 
-/// Browsers take `\` in a path for `/`, servers partly; in a query it is a character like others.
+/// Browsers take `\` in a path for `/`, servers partly; in a query it is a character like others. The backtick, which
+/// browsers encode in paths and only there, is none that Pingora's paths may have.
 fn path(target: &[u8]) -> Result<(), Reject> {
-    match memchr::memchr2(b'?', b'\\', target) {
-        Some(at) if target.get(at) == Some(&b'\\') => Err(Reject::TargetByte),
+    match memchr::memchr3(b'?', b'\\', b'`', target) {
+        Some(at) if target.get(at) != Some(&b'?') => Err(Reject::TargetByte),
         _ => Ok(()),
     }
 }

@@ -5,6 +5,8 @@
 mod cache_answers;
 mod cache_fills;
 mod calls;
+mod door;
+mod frames;
 mod http2;
 mod log;
 mod plugins;

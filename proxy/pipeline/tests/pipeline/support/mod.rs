@@ -1,6 +1,7 @@
 //! A node without front (a plain accept loop), an origin that writes down what it gets, and a raw client.
 #![allow(unreachable_pub, reason = "shared by the test files")]
 
+pub mod door;
 pub mod guard;
 pub mod origin;
 pub mod script;

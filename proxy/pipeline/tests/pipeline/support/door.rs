@@ -1,0 +1,46 @@
+//! The real door in front of a node.
+
+use super::Node;
+use aegis_certs::{CertStore, Certificates};
+use aegis_front::{Door, DoorConfig};
+use aegis_settings::model::Listener;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(60);
+
+impl Node {
+    /// Another address, behind a door whose heads have this long.
+    pub fn also_behind_door(&self, head_timeout: Duration) -> SocketAddr {
+        let config = DoorConfig {
+            handshake_timeout: LONG,
+            idle_timeout: LONG,
+            head_timeout,
+            write_timeout: LONG,
+            connections_max: 1_000,
+            grace: Duration::ZERO,
+        };
+        let certificates = Arc::new(Certificates::new(CertStore::default()));
+        let listener = Listener {
+            address: "127.0.0.1:0".parse().expect("an address"),
+            tls: None,
+        };
+        let bound = Door::new(config, certificates)
+            .bind(&[listener])
+            .expect("a free port");
+        let address = bound.addresses().next().expect("one");
+        tokio::spawn(bound.run(Arc::clone(&self.app), self.stop.subscribe()));
+        address
+    }
+}
+
+/// One connection to `address`.
+pub async fn connect(address: SocketAddr) -> super::Client {
+    super::Client(
+        TcpStream::connect(address).await.expect("connects"),
+        Vec::new(),
+    )
+}
