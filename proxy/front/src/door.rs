@@ -36,12 +36,13 @@ pub struct DoorConfig {
 impl DoorConfig {
     /// `node.client` and `node.shutdown`.
     #[must_use]
-    pub const fn from_settings(settings: &Settings) -> Self {
+    pub fn from_settings(settings: &Settings) -> Self {
         let client = &settings.node.client;
         Self {
             handshake_timeout: client.handshake_timeout,
             idle_timeout: client.idle_timeout,
-            head_timeout: client.read_timeout,
+            // At the idle time Pingora closes the connection without a word.
+            head_timeout: client.read_timeout.min(client.idle_timeout * 9 / 10),
             write_timeout: client.write_timeout,
             connections_max: client.connections_max,
             grace: settings.node.shutdown.grace,

@@ -3,10 +3,10 @@
 use crate::accept::closed;
 use crate::conn::{Conn, Transport};
 use crate::door::Shared;
+use crate::guard::Guard;
 use crate::refusal::Refusal;
 use crate::tls::{facts, handshake};
 use crate::wire::{FIRST_MAX, Wire};
-use crate::guard::Guard;
 use aegis_identity::{Alpn, Connection, Refuse, TlsFacts};
 use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;

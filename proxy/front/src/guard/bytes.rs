@@ -137,7 +137,11 @@ mod tests {
                     bytes[place] = byte;
                     for from in [0, 3, place] {
                         let found = value_end(&bytes, from);
-                        assert_eq!(found, (ends && from <= place).then_some(place), "{byte} at {place}");
+                        assert_eq!(
+                            found,
+                            (ends && from <= place).then_some(place),
+                            "{byte} at {place}"
+                        );
                     }
                 }
             }

@@ -72,7 +72,8 @@ impl Chunked {
                     passed += line.len;
                 }
                 Part::Data(left) => {
-                    let here = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+                    let here =
+                        usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
                     passed += here;
                     let left = left - here as u64;
                     if left > 0 {

@@ -98,10 +98,7 @@ impl Facts {
             (true, _) if !http11 => Err(Reject::CodingIn10),
             (true, _) => Ok((Framing::Chunked, self.upgrade)),
             // HTTP/1.0 has no Upgrade (RFC 9110 §7.8).
-            (false, length) => Ok((
-                Framing::Length(length.unwrap_or(0)),
-                self.upgrade && http11,
-            )),
+            (false, length) => Ok((Framing::Length(length.unwrap_or(0)), self.upgrade && http11)),
         }
     }
 }
@@ -113,7 +110,9 @@ fn length(value: &[u8]) -> Result<u64, Reject> {
     }
     value
         .iter()
-        .try_fold(0_i64, |sum, digit| sum.checked_mul(10)?.checked_add(i64::from(digit - b'0')))
+        .try_fold(0_i64, |sum, digit| {
+            sum.checked_mul(10)?.checked_add(i64::from(digit - b'0'))
+        })
         .and_then(|length| u64::try_from(length).ok())
         .ok_or(Reject::LengthTooLarge)
 }
@@ -152,13 +151,15 @@ fn connection(value: &[u8]) -> Result<(), Reject> {
 /// CGI and its heirs turn `-` and `_` into the same character, so that `Content_Length` becomes a second length.
 fn is_framing_to_some(name: &[u8]) -> bool {
     name.contains(&b'_')
-        && [&b"content-length"[..], b"transfer-encoding"].into_iter().any(|framing| {
-            name.len() == framing.len()
-                && name
-                    .iter()
-                    .zip(framing)
-                    .all(|(&a, &b)| a.to_ascii_lowercase() == b || (a == b'_' && b == b'-'))
-        })
+        && [&b"content-length"[..], b"transfer-encoding"]
+            .into_iter()
+            .any(|framing| {
+                name.len() == framing.len()
+                    && name
+                        .iter()
+                        .zip(framing)
+                        .all(|(&a, &b)| a.to_ascii_lowercase() == b || (a == b'_' && b == b'-'))
+            })
 }
 
 /// Trailers that would be taken for a field of the head (RFC 9110 §6.5.1).

@@ -133,7 +133,11 @@ impl Heads {
         let [a, b, c, kind, flags, ..] = self.head;
         let length = u32::from_be_bytes([0, a, b, c]);
         self.skip = length;
-        Some(Frame { kind, flags, length })
+        Some(Frame {
+            kind,
+            flags,
+            length,
+        })
     }
 }
 
@@ -252,7 +256,17 @@ mod tests {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
     fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
-        let mut bytes = vec![0, (length >> 8) as u8, length as u8, kind, flags, 0, 0, 0, 1];
+        let mut bytes = vec![
+            0,
+            (length >> 8) as u8,
+            length as u8,
+            kind,
+            flags,
+            0,
+            0,
+            0,
+            1,
+        ];
         bytes.extend(std::iter::repeat_n(9, length));
         bytes
     }
@@ -290,7 +304,11 @@ mod tests {
             (8, 0, 4, 2_000, Flood::WindowUpdate),
             (77, 0, 1, 1_000, Flood::Other),
         ] {
-            assert_eq!(allowed(&frame(kind, flags, length)), (limit, flood), "type {kind}");
+            assert_eq!(
+                allowed(&frame(kind, flags, length)),
+                (limit, flood),
+                "type {kind}"
+            );
         }
     }
 
@@ -298,7 +316,12 @@ mod tests {
     fn requests_bodies_and_ends_of_streams_are_not_counted() {
         let mut frames = open();
         for _ in 0..20_000 {
-            for one in [frame(1, 4, 30), frame(0, 0, 1), frame(0, 1, 0), frame(0, 8, 257)] {
+            for one in [
+                frame(1, 4, 30),
+                frame(0, 0, 1),
+                frame(0, 1, 0),
+                frame(0, 8, 257),
+            ] {
                 assert_eq!(frames.received(&one, Duration::ZERO), Ok(()));
             }
         }
@@ -335,7 +358,9 @@ mod tests {
         }
         let mut frames = open();
         for _ in 0..400 {
-            frames.received(&reset, Duration::from_millis(9_999)).unwrap();
+            frames
+                .received(&reset, Duration::from_millis(9_999))
+                .unwrap();
         }
         let burst = (0..400).map(|_| frames.received(&reset, Duration::from_millis(10_001)));
         assert!(burst.into_iter().any(|verdict| verdict.is_err()));
@@ -351,7 +376,10 @@ mod tests {
         for _ in 0..12_000 {
             assert_eq!(frames.received(&update, Duration::ZERO), Ok(()));
         }
-        assert_eq!(frames.received(&update, Duration::ZERO), Err(Flood::WindowUpdate));
+        assert_eq!(
+            frames.received(&update, Duration::ZERO),
+            Err(Flood::WindowUpdate)
+        );
     }
 
     #[test]
@@ -364,7 +392,9 @@ mod tests {
         let ended = stream
             .chunks(3)
             .map(|part| frames.sent(part))
-            .fold((0, 0), |sum, one| (sum.0 + one.streams, sum.1 + one.connections));
+            .fold((0, 0), |sum, one| {
+                (sum.0 + one.streams, sum.1 + one.connections)
+            });
         assert_eq!(ended, (2, 1));
     }
 }

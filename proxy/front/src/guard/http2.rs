@@ -42,7 +42,10 @@ impl Http2 {
             }
         }
         match self.flood {
-            Some(flood) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, flood.as_str())),
+            Some(flood) => Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                flood.as_str(),
+            )),
             None => Ok(()),
         }
     }

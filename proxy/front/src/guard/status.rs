@@ -52,9 +52,18 @@ mod tests {
     fn only_a_status_line_is_believed_however_it_is_cut() {
         for (written, expected) in [
             (&b"HTTP/1.1 101 Switching Protocols\r\n\r\n"[..], Some(true)),
-            (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 Switching", Some(false)),
-            (b"HTTP/1.1 103 Early Hints\r\nLink: HTTP/1.1 101\r\n\r\nHTTP/1.1 101 ", Some(true)),
-            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\n", Some(false)),
+            (
+                b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 Switching",
+                Some(false),
+            ),
+            (
+                b"HTTP/1.1 103 Early Hints\r\nLink: HTTP/1.1 101\r\n\r\nHTTP/1.1 101 ",
+                Some(true),
+            ),
+            (
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\n",
+                Some(false),
+            ),
             (b"HTTP/1.1 103 Early Hints\r\nLink: HTTP/1.1 101\r\n", None),
             (b"HTTP/1.1 10", None),
         ] {

@@ -48,10 +48,12 @@ fn path(target: &[u8]) -> Result<(), Reject> {
 
 /// The authority of an absolute-form; only for the schemes that are served here.
 fn absolute(target: &[u8]) -> Result<&[u8], Reject> {
-    let rest = [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
-        let (begin, rest) = target.split_at_checked(scheme.len())?;
-        begin.eq_ignore_ascii_case(scheme).then_some(rest)
-    });
+    let rest = [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find_map(|scheme| {
+            let (begin, rest) = target.split_at_checked(scheme.len())?;
+            begin.eq_ignore_ascii_case(scheme).then_some(rest)
+        });
     let rest = rest.ok_or(Reject::TargetForm)?;
     let end = rest.iter().position(|&b| matches!(b, b'/' | b'?' | b'\\'));
     let (found, after) = rest.split_at(end.unwrap_or(rest.len()));
@@ -64,11 +66,17 @@ fn absolute(target: &[u8]) -> Result<&[u8], Reject> {
 pub(super) fn authority(bytes: &[u8]) -> Result<Option<usize>, Reject> {
     let (host, rest) = match bytes.first() {
         Some(b'[') => {
-            let end = bytes.iter().position(|&b| b == b']').ok_or(Reject::HostInvalid)?;
+            let end = bytes
+                .iter()
+                .position(|&b| b == b']')
+                .ok_or(Reject::HostInvalid)?;
             bytes.split_at(end + 1)
         }
         _ => {
-            let end = bytes.iter().position(|&b| !in_host(b)).unwrap_or(bytes.len());
+            let end = bytes
+                .iter()
+                .position(|&b| !in_host(b))
+                .unwrap_or(bytes.len());
             bytes.split_at(end)
         }
     };
@@ -84,7 +92,9 @@ pub(super) fn authority(bytes: &[u8]) -> Result<Option<usize>, Reject> {
 
 /// An address in brackets; zones and future versions have no meaning between machines.
 fn is_ipv6(host: &[u8]) -> bool {
-    let inner = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let inner = host
+        .strip_prefix(b"[")
+        .and_then(|rest| rest.strip_suffix(b"]"));
     inner
         .and_then(|inner| std::str::from_utf8(inner).ok())
         .is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
@@ -92,9 +102,11 @@ fn is_ipv6(host: &[u8]) -> bool {
 
 /// 1 to 65535. RFC 3986 would allow an empty one, which no client sends and not every server reads alike.
 fn is_port(port: &[u8]) -> bool {
-    let number = port
-        .iter()
-        .try_fold(0_u32, |number, &digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')));
+    let number = port.iter().try_fold(0_u32, |number, &digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| number * 10 + u32::from(digit - b'0'))
+    });
     (1..=5).contains(&port.len()) && number.is_some_and(|number| (1..=65_535).contains(&number))
 }
 

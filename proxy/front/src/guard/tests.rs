@@ -107,7 +107,10 @@ fn what_is_refused_is_refused_before_it_is_complete_where_that_can_be_seen() {
 fn a_last_chunk_is_held_until_all_behind_it_is_good() {
     let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut machine = Machine::default();
-    assert!(matches!(machine.step(head), Ok(Step::Pass { end: false, .. })));
+    assert!(matches!(
+        machine.step(head),
+        Ok(Step::Pass { end: false, .. })
+    ));
     let body = b"3\r\nabc\r\n0\r\nX: y\r\n";
     let Ok(Step::Pass { len, end, .. }) = machine.step(body) else {
         panic!("the chunk goes on");

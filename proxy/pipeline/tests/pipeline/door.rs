@@ -77,33 +77,53 @@ async fn the_origin_gets_the_good_requests_of_every_case_and_never_another_one()
     .await;
     let (_node, address) = guarded(&origin).await;
     for (number, case) in cases::all().iter().enumerate() {
-        let text: String = String::from_utf8_lossy(&case.bytes).chars().take(200).collect();
+        let text: String = String::from_utf8_lossy(&case.bytes)
+            .chars()
+            .take(200)
+            .collect();
         let what = format!("case {number}: {text:?}");
         let before = origin.seen().len();
         let mut client = connect(address).await;
         // The refusal may come while this is being sent.
         client.0.write_all(&case.bytes).await.ok();
         // After an answer in HTTP/1.0 the connection ends.
-        let good = if is_old(case) && case.then.is_none() { 1 } else { case.good };
+        let good = if is_old(case) && case.then.is_none() {
+            1
+        } else {
+            case.good
+        };
         let refused = case.then.map(aegis_identity::Reject::status);
         let (got, all) = answers(&mut client, good + usize::from(refused.is_some())).await;
-        assert_eq!(got.len(), good + usize::from(refused.is_some()), "{what}: {all}");
+        assert_eq!(
+            got.len(),
+            good + usize::from(refused.is_some()),
+            "{what}: {all}"
+        );
         if let Some(status) = refused {
             assert_eq!(got.last(), Some(&status), "{what}: {all}");
-            assert!(all.to_ascii_lowercase().contains("x-request-id: "), "{what}: {all}");
+            assert!(
+                all.to_ascii_lowercase().contains("x-request-id: "),
+                "{what}: {all}"
+            );
             assert!(closes(&mut client).await, "{what}");
         } else if good == 2 {
             assert_eq!(got.last(), Some(&200), "{what}: {all}");
         }
         // A second client, over the connections to the origin that are there.
         let mut second = connect(address).await;
-        second.send("GET /second HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+        second
+            .send("GET /second HTTP/1.1\r\nHost: a.example\r\n\r\n")
+            .await;
         assert_eq!(second.answer().await.status, 200, "{what}");
         let seen = &origin.seen()[before..];
         let whole: Vec<_> = seen.iter().filter(|one| one.whole).collect();
         let passed = got.iter().filter(|&&status| status == 200).count();
         assert_eq!(whole.len(), passed + 1, "{what}: {seen:#?}");
-        assert_eq!(whole.last().expect("one").line(), "GET /second HTTP/1.1", "{what}");
+        assert_eq!(
+            whole.last().expect("one").line(),
+            "GET /second HTTP/1.1",
+            "{what}"
+        );
         assert!(seen.len() - whole.len() <= 1, "{what}: {seen:#?}");
         if passed == 2 && case.then.is_none() {
             assert_eq!(whole[1].line(), "GET /next HTTP/1.1", "{what}: {seen:#?}");
@@ -111,7 +131,10 @@ async fn the_origin_gets_the_good_requests_of_every_case_and_never_another_one()
     }
     let seen = origin.seen();
     let connections = seen.iter().map(|one| one.connection).max().unwrap_or(0);
-    assert!(connections * 2 < seen.len(), "connections to the origin are used again");
+    assert!(
+        connections * 2 < seen.len(),
+        "connections to the origin are used again"
+    );
 }
 
 #[tokio::test]
@@ -136,7 +159,11 @@ async fn a_refusal_comes_after_the_answers_before_it() {
     assert_eq!((first.status, first.text().as_str()), (200, "halfhalf"));
     let second = client.answer().await;
     assert_eq!((second.status, second.whole), (400, true));
-    assert!(second.text().contains("which site it is for"), "{}", second.text());
+    assert!(
+        second.text().contains("which site it is for"),
+        "{}",
+        second.text()
+    );
     assert!(closes(&mut client).await);
     assert_eq!(origin.seen().len(), 1);
 }
@@ -145,12 +172,17 @@ async fn a_refusal_comes_after_the_answers_before_it() {
 async fn a_body_that_breaks_off_being_one_never_looks_finished_to_the_origin() {
     let origin = Origin::ok("fine").await;
     let (_node, address) = guarded(&origin).await;
-    for (number, bad) in ["x\r\n", "0\r\nX: \u{1}\r\n\r\n", "0\r\n\n", "3\r\nabcd"].iter().enumerate() {
+    for (number, bad) in ["x\r\n", "0\r\nX: \u{1}\r\n\r\n", "0\r\n\n", "3\r\nabcd"]
+        .iter()
+        .enumerate()
+    {
         let mut client = connect(address).await;
         client
             .send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
             .await;
-        origin.until(|seen| seen.iter().filter(|one| one.body == b"hello").count() > number).await;
+        origin
+            .until(|seen| seen.iter().filter(|one| one.body == b"hello").count() > number)
+            .await;
         client.send(bad).await;
         let answer = client.answer().await;
         assert_eq!(answer.status, 400, "{bad:?}");
@@ -165,8 +197,10 @@ async fn a_body_that_breaks_off_being_one_never_looks_finished_to_the_origin() {
 
 #[tokio::test]
 async fn bytes_that_are_no_http_pass_only_after_the_protocol_was_switched() {
-    const ASK: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let accepted = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhi";
+    const ASK: &str =
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let accepted =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhi";
     let origin = Origin::start(|_, _| Reply::Early(accepted.to_vec())).await;
     let (_node, address) = guarded(&origin).await;
     for early in [false, true] {
@@ -182,7 +216,8 @@ async fn bytes_that_are_no_http_pass_only_after_the_protocol_was_switched() {
         assert_eq!(client.bytes(2).await, b"hi", "early: {early}");
     }
     // Refused: what follows must be a request, even if the answer's body looks like an acceptance.
-    let lies = "HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n\r\n";
+    let lies =
+        "HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n\r\n";
     let origin = Origin::start(move |_, _| Reply::Bytes(lies.as_bytes().to_vec())).await;
     let (_node, address) = guarded(&origin).await;
     for early in [false, true] {
@@ -201,12 +236,17 @@ async fn bytes_that_are_no_http_pass_only_after_the_protocol_was_switched() {
     let mut client = connect(address).await;
     client.send(ASK).await;
     client.send(NEXT).await;
-    assert_eq!((client.answer().await.status, client.answer().await.status), (200, 200));
+    assert_eq!(
+        (client.answer().await.status, client.answer().await.status),
+        (200, 200)
+    );
 }
 
 #[tokio::test]
 async fn what_an_upgraded_client_sends_reaches_the_origin() {
-    let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let origin = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
     let (_node, address) = {
         let node = Node::serving(Sites::one(origin.local_addr().expect("bound"))).await;
         let address = node.also_behind_door(LONG);
@@ -214,14 +254,17 @@ async fn what_an_upgraded_client_sends_reaches_the_origin() {
     };
     let mut client = connect(address).await;
     client
-        .send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly")
+        .send(
+            "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly",
+        )
         .await;
     let (mut socket, _) = origin.accept().await.expect("a connection");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         assert!(socket.read_buf(&mut head).await.expect("reads") > 0);
     }
-    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     socket.write_all(switch.as_bytes()).await.expect("sends");
     assert_eq!(client.answer().await.status, 101);
     client.send(b"\r\n\0late").await;
@@ -251,7 +294,11 @@ async fn a_head_that_drips_is_cut_with_a_page() {
         let read = tokio::time::timeout(DEADLINE, reading.read_buf(&mut came)).await;
         assert!(read.expect("in time").expect("an answer") > 0);
     }
-    assert!(came.starts_with(b"HTTP/1.1 408 "), "{}", came.escape_ascii());
+    assert!(
+        came.starts_with(b"HTTP/1.1 408 "),
+        "{}",
+        came.escape_ascii()
+    );
     dripping.abort();
     assert!(origin.seen().is_empty());
     // One that is slow in its second request is cut as well, after its first answer.
@@ -276,12 +323,18 @@ async fn requests_in_pieces_and_many_at_once_are_served_in_order() {
     for _ in 0..3 {
         for expected in ["POST /a", "POST /b", "GET /c"] {
             let answer = client.answer().await;
-            assert_eq!((answer.status, answer.text()), (200, format!("{expected} HTTP/1.1")));
+            assert_eq!(
+                (answer.status, answer.text()),
+                (200, format!("{expected} HTTP/1.1"))
+            );
         }
     }
     let seen = origin.seen();
     assert!(seen[0].body == format!("hello{body}").into_bytes() && seen[1].body == b"abc");
-    assert!(seen.iter().all(|one| one.field("t").is_none()), "trailers end here");
+    assert!(
+        seen.iter().all(|one| one.field("t").is_none()),
+        "trailers end here"
+    );
     for byte in NEXT.bytes() {
         client.send([byte]).await;
         tokio::task::yield_now().await;

@@ -82,7 +82,10 @@ fn status(block: &[u8]) -> u16 {
         [0x8d, ..] => 404,
         [0x8e, ..] => 500,
         [_, 0x82, a, b, ..] => huffman(*a, *b),
-        [_, 3, digits @ ..] => std::str::from_utf8(&digits[..3]).expect("digits").parse().expect("a status"),
+        [_, 3, digits @ ..] => std::str::from_utf8(&digits[..3])
+            .expect("digits")
+            .parse()
+            .expect("a status"),
         other => panic!("{other:?}"),
     }
 }
@@ -106,7 +109,11 @@ const GET: [(&str, &str); 4] = [
 ];
 
 /// `GET` with these fields before and after the usual ones, and without those of these names.
-fn get(without: &[&str], before: &[(&'static str, &'static str)], after: &[(&'static str, &'static str)]) -> Vec<u8> {
+fn get(
+    without: &[&str],
+    before: &[(&'static str, &'static str)],
+    after: &[(&'static str, &'static str)],
+) -> Vec<u8> {
     let mut fields = before.to_vec();
     fields.extend(GET.into_iter().filter(|(name, _)| !without.contains(name)));
     fields.extend(after);
@@ -123,54 +130,118 @@ async fn node() -> (Origin, Node, SocketAddr) {
 #[tokio::test]
 async fn a_request_made_by_hand_is_served() {
     let (origin, _node, address) = node().await;
-    assert_eq!(fate(address, &[get(&[], &[], &[])]).await, Fate::Status(200));
-    assert_eq!(fate(address, &[get(&[], &[], &[("host", "a.example")])]).await, Fate::Status(200));
+    assert_eq!(
+        fate(address, &[get(&[], &[], &[])]).await,
+        Fate::Status(200)
+    );
+    assert_eq!(
+        fate(address, &[get(&[], &[], &[("host", "a.example")])]).await,
+        Fate::Status(200)
+    );
     assert_eq!(origin.seen().len(), 2);
 }
 
 #[tokio::test]
 async fn heads_that_http2_forbids_never_reach_the_origin() {
     let (origin, _node, address) = node().await;
-    let long = frame(1, END_HEADERS, 1, &block(&[&GET[..], &[("content-length", "3")]].concat()));
+    let long = frame(
+        1,
+        END_HEADERS,
+        1,
+        &block(&[&GET[..], &[("content-length", "3")]].concat()),
+    );
     let data = |bytes: &[u8]| frame(0, END_STREAM, 1, bytes);
     let bad = [
         // Pseudo-header fields (RFC 9113 §8.3).
         ("no method", vec![get(&[":method"], &[], &[])]),
         ("no scheme", vec![get(&[":scheme"], &[], &[])]),
         ("no path", vec![get(&[":path"], &[], &[])]),
-        ("an empty path", vec![get(&[":path"], &[(":path", "")], &[])]),
+        (
+            "an empty path",
+            vec![get(&[":path"], &[(":path", "")], &[])],
+        ),
         ("two methods", vec![get(&[], &[(":method", "POST")], &[])]),
         ("two paths", vec![get(&[], &[(":path", "/x")], &[])]),
-        ("two authorities", vec![get(&[], &[(":authority", "b.example")], &[])]),
+        (
+            "two authorities",
+            vec![get(&[], &[(":authority", "b.example")], &[])],
+        ),
         ("an unknown one", vec![get(&[], &[(":x", "y")], &[])]),
         ("one of answers", vec![get(&[], &[(":status", "200")], &[])]),
-        ("one after a field", vec![get(&[":path"], &[("x", "y")], &[(":path", "/")])]),
+        (
+            "one after a field",
+            vec![get(&[":path"], &[("x", "y")], &[(":path", "/")])],
+        ),
         // Fields of a connection (RFC 9113 §8.2.2).
-        ("connection", vec![get(&[], &[], &[("connection", "close")])]),
+        (
+            "connection",
+            vec![get(&[], &[], &[("connection", "close")])],
+        ),
         ("keep-alive", vec![get(&[], &[], &[("keep-alive", "1")])]),
-        ("proxy-connection", vec![get(&[], &[], &[("proxy-connection", "close")])]),
-        ("transfer-encoding", vec![get(&[], &[], &[("transfer-encoding", "chunked")])]),
+        (
+            "proxy-connection",
+            vec![get(&[], &[], &[("proxy-connection", "close")])],
+        ),
+        (
+            "transfer-encoding",
+            vec![get(&[], &[], &[("transfer-encoding", "chunked")])],
+        ),
         ("upgrade", vec![get(&[], &[], &[("upgrade", "websocket")])]),
         ("te", vec![get(&[], &[], &[("te", "gzip")])]),
         // Names and values (RFC 9113 §8.2.1).
         ("an upper-case name", vec![get(&[], &[], &[("X", "y")])]),
         ("a name with a space", vec![get(&[], &[], &[("x y", "z")])]),
         ("an empty name", vec![get(&[], &[], &[("", "z")])]),
-        ("a line end in a value", vec![get(&[], &[], &[("x", "y\r\nz: a")])]),
+        (
+            "a line end in a value",
+            vec![get(&[], &[], &[("x", "y\r\nz: a")])],
+        ),
         ("NUL in a value", vec![get(&[], &[], &[("x", "y\0")])]),
-        ("a line end in the path", vec![get(&[":path"], &[(":path", "/ HTTP/1.1\r\nx: y")], &[])]),
-        ("a space in the path", vec![get(&[":path"], &[(":path", "/a b")], &[])]),
-        ("a space in the method", vec![get(&[":method"], &[(":method", "GET /x")], &[])]),
+        (
+            "a line end in the path",
+            vec![get(&[":path"], &[(":path", "/ HTTP/1.1\r\nx: y")], &[])],
+        ),
+        (
+            "a space in the path",
+            vec![get(&[":path"], &[(":path", "/a b")], &[])],
+        ),
+        (
+            "a space in the method",
+            vec![get(&[":method"], &[(":method", "GET /x")], &[])],
+        ),
         // The site (RFC 9113 §8.3.1).
-        ("another host", vec![get(&[], &[], &[("host", "b.example")])]),
-        ("two hosts", vec![get(&[":authority"], &[], &[("host", "a.example"), ("host", "a.example")])]),
-        ("user information", vec![get(&[":authority"], &[(":authority", "u@a.example")], &[])]),
+        (
+            "another host",
+            vec![get(&[], &[], &[("host", "b.example")])],
+        ),
+        (
+            "two hosts",
+            vec![get(
+                &[":authority"],
+                &[],
+                &[("host", "a.example"), ("host", "a.example")],
+            )],
+        ),
+        (
+            "user information",
+            vec![get(&[":authority"], &[(":authority", "u@a.example")], &[])],
+        ),
         // The length against the bytes (RFC 9113 §8.1.1).
         ("fewer bytes", vec![long.clone(), data(b"ab")]),
         ("more bytes", vec![long.clone(), data(b"abcd")]),
         ("no bytes", vec![get(&[], &[], &[("content-length", "3")])]),
-        ("two lengths", vec![get(&[], &[], &[("content-length", "0"), ("content-length", "1")])]),
-        ("a length that is none", vec![get(&[], &[], &[("content-length", "+0")])]),
+        (
+            "two lengths",
+            vec![get(
+                &[],
+                &[],
+                &[("content-length", "0"), ("content-length", "1")],
+            )],
+        ),
+        (
+            "a length that is none",
+            vec![get(&[], &[], &[("content-length", "+0")])],
+        ),
     ];
     for (what, frames) in bad {
         let fate = fate(address, &frames).await;

@@ -20,9 +20,28 @@ impl Random {
 }
 
 const BITS: &[&[u8]] = &[
-    b"\r\n", b"\r", b"\n", b"\0", b" ", b"\t", b":", b";", b",", b"0", b"5", b"a", b"0\r\n\r\n",
-    b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: a.example\r\n", b"\r\n\r\n",
-    b"GET / HTTP/1.1\r\n", b"\xff", b"\x7f", b"chunked", b"Upgrade: x\r\n",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"\0",
+    b" ",
+    b"\t",
+    b":",
+    b";",
+    b",",
+    b"0",
+    b"5",
+    b"a",
+    b"0\r\n\r\n",
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Host: a.example\r\n",
+    b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\n",
+    b"\xff",
+    b"\x7f",
+    b"chunked",
+    b"Upgrade: x\r\n",
 ];
 
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
@@ -59,16 +78,27 @@ fn end_of(bytes: &[u8]) -> usize {
         other => panic!("{other:?}: {}", bytes.escape_ascii()),
     };
     let values = |name: &str| {
-        let named = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+        let named = request
+            .headers
+            .iter()
+            .filter(|field| field.name.eq_ignore_ascii_case(name));
         named.map(|field| field.value).collect::<Vec<_>>()
     };
     let body = &bytes[head..];
-    match (&values("transfer-encoding")[..], &values("content-length")[..]) {
+    match (
+        &values("transfer-encoding")[..],
+        &values("content-length")[..],
+    ) {
         ([coding], []) => {
             assert!(coding.eq_ignore_ascii_case(b"chunked"));
             head + chunks(body)
         }
-        ([], [length]) => head + std::str::from_utf8(length).unwrap().parse::<usize>().unwrap(),
+        ([], [length]) => {
+            head + std::str::from_utf8(length)
+                .unwrap()
+                .parse::<usize>()
+                .unwrap()
+        }
         ([], []) => head,
         other => panic!("two framings: {other:?}"),
     }
@@ -77,7 +107,11 @@ fn end_of(bytes: &[u8]) -> usize {
 /// The length of a chunked body, by lines.
 fn chunks(body: &[u8]) -> usize {
     let line = |at: usize| {
-        let end = body[at..].windows(2).position(|two| two == b"\r\n").expect("a line") + at;
+        let end = body[at..]
+            .windows(2)
+            .position(|two| two == b"\r\n")
+            .expect("a line")
+            + at;
         (&body[at..end], end + 2)
     };
     let mut at = 0;
@@ -120,5 +154,8 @@ fn whatever_passes_is_framed_alike_by_another_parser() {
         }
         refused += usize::from(seen.refused.is_some());
     }
-    assert!(passed > 10_000 && refused > 10_000, "{passed} passed, {refused} refused");
+    assert!(
+        passed > 10_000 && refused > 10_000,
+        "{passed} passed, {refused} refused"
+    );
 }
