@@ -115,6 +115,8 @@ fn is_framing(name: &HeaderName) -> bool {
 
 /// Finishes the head for the client; true if the end of the connection must end the body.
 pub(crate) fn to_client(head: &mut ResponseHeader, ctx: &Ctx) -> Result<bool> {
+    // The version on the wire is that of the sender, not of who was before it (RFC 9110 §2.5).
+    head.set_version(Version::HTTP_11);
     head.insert_header("X-Request-Id", ctx.id.as_str())?;
     // HTTP/1.0 knows no chunks.
     let unframed =
