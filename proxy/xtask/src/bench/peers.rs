@@ -133,7 +133,7 @@ fn aegis(
     );
     let config = dir.join(format!("{name}.yaml"));
     fs::write(&config, text)?;
-    let mut process = pinned(
+    let process = pinned(
         &bin.join("aegis"),
         &[
             "run".to_owned(),
