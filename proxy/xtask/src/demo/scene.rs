@@ -81,7 +81,7 @@ impl Scene {
     /// A request over TLS, trusting the self-signed certificate that Aegis made and keeps.
     pub(super) fn curl(&self, target: &str) -> Curl {
         Curl::get(format!("https://localhost:{}{target}", self.tls.port()))
-            .cacert(&self.certificate())
+            .cacert(Path::new(&shown(&self.certificate())))
     }
 
     /// The self-signed certificate.
