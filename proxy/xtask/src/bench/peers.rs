@@ -86,8 +86,7 @@ fn origin() -> Result<Nginx> {
     Ok(Nginx::start(dir, address, "", &http, &OTHERS))
 }
 
-const TUNED: &str = "\
-    waf: { mode: off }
+const TUNED: &str = "    waf: { mode: off }
     cache: { enabled: false }
     routes:
       - match: { path: /c/* }
@@ -223,7 +222,7 @@ fn nginx(pair: &Pair, origin: SocketAddr) -> Result<(Peer, Peer, Nginx)> {
         server(shipped, format!("{} combined", logs.1.display()))
     );
     let nginx = Nginx::start(dir, tuned.0, "", &http, &PROXIES);
-    let processes = cpu::family(nginx.id());
+    let processes = cpu::nginx_workers(nginx.id());
     let peer = |(plain, tls), log| Peer {
         plain,
         tls,
