@@ -1,4 +1,5 @@
 //! `aegis explain URL`: what would happen, and where each value came from.
+#![allow(clippy::unwrap_used, reason = "helpers of tests end them")]
 
 use aegis_testkit::aegis::{Builder, command};
 use aegis_testkit::{Aegis, Origin, Reply};

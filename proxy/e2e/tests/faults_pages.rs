@@ -1,6 +1,6 @@
 //! What a person sees when something is broken, and how the breaks are told apart.
 
-use aegis_testkit::{Aegis, Origin, Reply, ports};
+use aegis_testkit::{Aegis, Origin, Reply, eventually, ports};
 use serde_json::json;
 use std::time::Duration;
 
@@ -66,10 +66,20 @@ fn what_is_no_http_is_400_and_the_origin_is_not_asked() {
         "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nX: \u{7f}\r\n\r\n",
         "GARBAGE\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
         assert_eq!(aegis.raw().send(bytes).answer().status(), 400, "{bytes:?}");
     }
     assert!(origin.requests().is_empty());
+    eventually("each is in the log", || {
+        (aegis.access_log().len() == 6).then_some(())
+    });
+    assert!(
+        aegis
+            .access_log()
+            .iter()
+            .all(|line| line["status"] == 400 && line["error"] == "bad_request")
+    );
 }
 
 #[test]

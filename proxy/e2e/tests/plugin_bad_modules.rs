@@ -1,4 +1,5 @@
 //! Modules that are broken or hostile: a clear error, and nothing else suffers.
+#![allow(clippy::unwrap_used, reason = "helpers of tests end them")]
 
 use aegis_testkit::aegis::Builder;
 use aegis_testkit::{Aegis, Origin, Reply, eventually, wait};

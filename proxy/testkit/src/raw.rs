@@ -1,7 +1,7 @@
 //! HTTP/1 by hand: for bytes that no well-behaved client sends, and for sockets curl has no name for.
 
 use bytes::Bytes;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -73,7 +73,7 @@ impl Raw<TcpStream> {
         let mut byte = [0];
         match self.stream.read(&mut byte) {
             Ok(n) => n == 0,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
         }
     }
 
@@ -82,11 +82,11 @@ impl Raw<TcpStream> {
         self.stream
             .set_read_timeout(Some(deadline))
             .expect("a timeout");
-        let mut byte = [0];
-        match self.stream.read(&mut byte) {
-            Ok(_) => true,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
-        }
+        let quiet = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+        let waited = self.stream.read_exact(&mut [0]);
+        waited
+            .err()
+            .is_none_or(|error| !quiet.contains(&error.kind()))
     }
 
     /// Says that nothing more will be sent.

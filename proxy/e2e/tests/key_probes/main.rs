@@ -1,5 +1,6 @@
 //! Every key acts: for each key of the settings a row runs the real binary with two values and sees a difference,
 //! on the wire, in a log, in a metric or in the process. A key without a row fails.
+#![allow(clippy::unwrap_used, reason = "helpers of tests end them")]
 
 /// Declares rows: the path of a key as the schema has it, and the test that probes it.
 macro_rules! rows {

@@ -9,7 +9,7 @@ fn named(name: &'static str) -> Origin {
 }
 
 /// What `/x` gets with this route in force.
-fn with_route(route: Value) -> Answer {
+fn with_route(route: &Value) -> Answer {
     let origin = named("site");
     Aegis::before(&origin)
         .set("sites[0].routes", json!([route]))
@@ -46,37 +46,37 @@ rows! {
         assert_eq!(bodies, ["site", "plugin"]);
     }
     "sites[].routes[].match.path" it_chooses {
-        let bodies = ["/x", "/y"].map(|path| with_route(json!({ "match": { "path": path }, "respond": { "body": "route" } })).text());
+        let bodies = ["/x", "/y"].map(|path| with_route(&json!({ "match": { "path": path }, "respond": { "body": "route" } })).text());
         assert_eq!(bodies, ["route", "site"]);
     }
     "sites[].routes[].match.methods" they_choose {
         let route = |method: &str| json!({ "match": { "path": "/x", "methods": [method] }, "respond": { "body": "route" } });
-        assert_eq!(["GET", "POST"].map(|m| with_route(route(m)).text()), ["route", "site"]);
+        assert_eq!(["GET", "POST"].map(|m| with_route(&route(m)).text()), ["route", "site"]);
     }
     "sites[].routes[].origin" it_is_asked_instead {
-        let bodies = [named("one"), named("two")].map(|o| with_route(json!({ "match": { "path": "/x" }, "origin": o.url() })).text());
+        let bodies = [named("one"), named("two")].map(|o| with_route(&json!({ "match": { "path": "/x" }, "origin": o.url() })).text());
         assert_eq!(bodies, ["one", "two"]);
     }
     "sites[].routes[].redirect.status" it_is_the_status_of_the_redirect {
-        let statuses = [301, 308].map(|status| with_route(json!({ "match": { "path": "/x" }, "redirect": { "status": status, "to": "/y" } })).status);
+        let statuses = [301, 308].map(|status| with_route(&json!({ "match": { "path": "/x" }, "redirect": { "status": status, "to": "/y" } })).status);
         assert_eq!(statuses, [301, 308]);
     }
     "sites[].routes[].redirect.to" it_is_where_to {
-        let to = ["/y", "/z"].map(|to| with_route(json!({ "match": { "path": "/x" }, "redirect": { "to": to } })).header("location").to_owned());
+        let to = ["/y", "/z"].map(|to| with_route(&json!({ "match": { "path": "/x" }, "redirect": { "to": to } })).header("location").to_owned());
         assert_eq!(to, ["/y", "/z"]);
     }
     "sites[].routes[].respond.status" it_is_the_status_of_the_answer {
-        let statuses = [200, 410].map(|status| with_route(json!({ "match": { "path": "/x" }, "respond": { "status": status } })).status);
+        let statuses = [200, 410].map(|status| with_route(&json!({ "match": { "path": "/x" }, "respond": { "status": status } })).status);
         assert_eq!(statuses, [200, 410]);
     }
     "sites[].routes[].respond.content_type" it_is_the_type_of_the_answer {
         let types = ["text/html", "text/css"].map(|t| {
-            with_route(json!({ "match": { "path": "/x" }, "respond": { "content_type": t } })).header("content-type").to_owned()
+            with_route(&json!({ "match": { "path": "/x" }, "respond": { "content_type": t } })).header("content-type").to_owned()
         });
         assert_eq!(types, ["text/html", "text/css"]);
     }
     "sites[].routes[].respond.body" it_is_the_answer {
-        let bodies = ["one", "two"].map(|body| with_route(json!({ "match": { "path": "/x" }, "respond": { "body": body } })).text());
+        let bodies = ["one", "two"].map(|body| with_route(&json!({ "match": { "path": "/x" }, "respond": { "body": body } })).text());
         assert_eq!(bodies, ["one", "two"]);
     }
 }
