@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use boring::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
+use boring::x509::verify::X509VerifyFlags;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -44,8 +45,11 @@ impl Facts {
     }
 }
 
-/// Connects to `to`, asks for `host`, and GETs `path` over HTTP/1.1.
-pub fn get(to: impl ToSocketAddrs, host: &str, path: &str, offer: &Offer) -> Result<Facts> {
+/// Connects to `to` and GETs `path` of `authority` (a host, maybe with a port) over HTTP/1.1.
+pub fn get(to: impl ToSocketAddrs, authority: &str, path: &str, offer: &Offer) -> Result<Facts> {
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host);
     let tcp = TcpStream::connect(to)?;
     tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
     tcp.set_nodelay(true)?;
@@ -54,9 +58,15 @@ pub fn get(to: impl ToSocketAddrs, host: &str, path: &str, offer: &Offer) -> Res
         .set_curves_list(&offer.groups)
         .with_context(|| format!("groups {}", offer.groups))?;
     match &offer.ca {
-        Some(ca) => connector
-            .set_ca_file(ca)
-            .with_context(|| ca.display().to_string())?,
+        Some(ca) => {
+            connector
+                .set_ca_file(ca)
+                .with_context(|| ca.display().to_string())?;
+            // A self-signed certificate is its own authority, without being one by its extensions.
+            connector
+                .cert_store_mut()
+                .set_flags(X509VerifyFlags::PARTIAL_CHAIN);
+        }
         None => connector.set_verify(SslVerifyMode::NONE),
     }
     let mut tls = match connector.build().connect(host, tcp) {
@@ -65,8 +75,10 @@ pub fn get(to: impl ToSocketAddrs, host: &str, path: &str, offer: &Offer) -> Res
     };
     let start = Instant::now();
     tls.write_all(
-        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nConnection: close\r\n\r\n")
-            .as_bytes(),
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        )
+        .as_bytes(),
     )?;
     let (head, first_byte) = read_head(&mut tls, start)?;
     let status = head

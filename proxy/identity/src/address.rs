@@ -8,7 +8,7 @@ use std::ops::Deref;
 const LEN_MAX: usize = 39;
 
 /// An IP address as people and `X-Forwarded-For` write it: no brackets, no port, no scope.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AddressText {
     bytes: [u8; LEN_MAX],
     len: u8,

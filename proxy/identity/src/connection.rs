@@ -15,17 +15,20 @@ pub struct Connection {
     pub tls: Option<TlsFacts>,
     /// Counts connections since the start of the process.
     pub id: u64,
+    client_text: AddressText,
 }
 
 impl Connection {
     /// A connection whose addresses are canonical.
     #[must_use]
     pub fn new(id: u64, peer: SocketAddr, local: SocketAddr, tls: Option<TlsFacts>) -> Self {
+        let peer = canonical(peer);
         Self {
-            peer: canonical(peer),
+            peer,
             local: canonical(local),
             tls,
             id,
+            client_text: AddressText::new(peer.ip()),
         }
     }
 
@@ -35,10 +38,10 @@ impl Connection {
         self.peer.ip()
     }
 
-    /// The client's address as text.
+    /// The client's address as text; written once for all requests.
     #[must_use]
-    pub fn client_text(&self) -> AddressText {
-        AddressText::new(self.client())
+    pub fn client_text(&self) -> &str {
+        self.client_text.as_str()
     }
 
     /// `https` or `http`.
@@ -129,7 +132,7 @@ mod tests {
         );
         assert_eq!(connection.peer, "192.0.2.7:5000".parse().unwrap());
         assert_eq!(connection.local, "127.0.0.1:443".parse().unwrap());
-        assert_eq!(&*connection.client_text(), "192.0.2.7");
+        assert_eq!(connection.client_text(), "192.0.2.7");
         assert_eq!(connection.scheme(), "http");
     }
 

@@ -120,15 +120,17 @@ impl Table {
 impl SiteEntry {
     /// The first route for this path (without query) and method.
     ///
-    /// `None` when the path can be read in two ways (encoded slashes, dot segments) that lead to different routes: then
+    /// `None` when the path can be read in ways (encoded slashes, dot segments) that lead to different routes: then
     /// nobody can say which rules hold, and the request is refused.
     #[must_use]
     pub fn route(&self, path: &str, method: &str) -> Option<&RouteEntry> {
         let [only] = self.routes.as_slice() else {
             let route = self.first(path, method)?;
-            let other = path::resolved(path);
-            return (other == path || self.first(&other, method)?.index == route.index)
-                .then_some(route);
+            let same = |reading: &str| {
+                let other = self.first(reading, method);
+                other.is_some_and(|other| other.index == route.index)
+            };
+            return path::all_readings(path, same).then_some(route);
         };
         Some(only)
     }

@@ -127,6 +127,14 @@ fn a_path_with_two_readings_has_a_route_only_if_both_agree() {
     assert!(site.route("/public/..%2fadmin", "GET").is_none());
     assert!(site.route("/public/../admin", "GET").is_none());
     assert!(site.route("/admin/..%2fpublic/x", "GET").is_none());
+    // Raw and wholly resolved both lie under /public; an origin that stops in between does not.
+    for between in [
+        "/public/../admin/%2e%2e/public/x",
+        "/public/%2e%2e/admin/%252e%252e/public/x",
+        "/public/..;/admin",
+    ] {
+        assert!(site.route(between, "GET").is_none(), "{between}");
+    }
     assert_eq!(
         site.route("/public/a/../b", "GET").map(|r| r.index),
         Some(0)

@@ -9,7 +9,6 @@ use aegis_telemetry::access::Record;
 use aegis_telemetry::metrics::{self, WafVerdict};
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
-use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 /// Counts the request and writes its line.
@@ -57,7 +56,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
     access.log(&Record {
         time: ctx.time,
         request_id: ctx.id.as_str(),
-        client: ctx.client().ip(),
+        client: ctx.client_text(),
         method: head.method.as_str().as_bytes(),
         scheme: ctx.scheme(),
         host,
@@ -118,7 +117,7 @@ pub(crate) fn refused(
     access.log(&Record {
         time: SystemTime::now(),
         request_id: id.as_str(),
-        client: connection.map_or(Ipv4Addr::UNSPECIFIED.into(), Connection::client),
+        client: connection.map_or("0.0.0.0", Connection::client_text),
         method,
         scheme: connection.map_or("http", Connection::scheme),
         host: &[],

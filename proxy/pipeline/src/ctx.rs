@@ -5,7 +5,7 @@ use crate::cache::CacheCtx;
 use crate::fault::Fault;
 use crate::inspect::Inspection;
 use crate::snapshot::{Place, Routed, Snapshot};
-use aegis_identity::{AddressText, Connection, RequestId};
+use aegis_identity::{Connection, RequestId};
 use aegis_origin::{Endpoint, Pool};
 use aegis_telemetry::metrics::WafVerdict;
 use http::Version;
@@ -93,8 +93,8 @@ impl Ctx {
             .map_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), |c| c.peer)
     }
 
-    pub(crate) fn client_text(&self) -> AddressText {
-        AddressText::new(self.client().ip())
+    pub(crate) fn client_text(&self) -> &str {
+        self.connection().map_or("0.0.0.0", Connection::client_text)
     }
 
     /// `https` or `http`.

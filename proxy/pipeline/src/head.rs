@@ -19,14 +19,17 @@ const PSEUDONYM: &str = "aegis";
 const VIA_11: HeaderValue = HeaderValue::from_static("1.1 aegis");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 aegis");
 /// What else origins read as a proxy's word about the client.
-const CLAIMS: [&str; 6] = [
+const CLAIMS: [&str; 7] = [
     "forwarded",
+    "x-forwarded-host",
     "x-forwarded-port",
     "x-forwarded-prefix",
     "x-forwarded-server",
     "x-real-ip",
     "x-original-url",
 ];
+/// Fields of the origin's connection besides `Connection` itself.
+const ORIGIN_HOP: [&str; 4] = ["keep-alive", "proxy-connection", "trailer", "upgrade"];
 
 /// Makes the head for the origin out of the client's (already without fields of the connection).
 pub(crate) fn to_origin(head: &mut RequestHeader, ctx: &Ctx, host: Option<&str>) -> Result<()> {
@@ -44,14 +47,15 @@ pub(crate) fn to_origin(head: &mut RequestHeader, ctx: &Ctx, host: Option<&str>)
         }
         head.set_raw_path(target.as_bytes())?;
     }
-    for name in CLAIMS {
-        head.remove_header(name);
+    if has_any(&head.headers, &CLAIMS) {
+        for name in CLAIMS {
+            head.remove_header(name);
+        }
     }
-    head.insert_header("X-Forwarded-For", ctx.client_text().as_str())?;
+    head.insert_header("X-Forwarded-For", ctx.client_text())?;
     head.insert_header("X-Forwarded-Proto", HeaderValue::from_static(ctx.scheme()))?;
-    match host {
-        Some(host) => head.insert_header("X-Forwarded-Host", host)?,
-        None => drop(head.remove_header("x-forwarded-host")),
+    if let Some(host) = host {
+        head.insert_header("X-Forwarded-Host", host)?;
     }
     head.insert_header("X-Request-Id", ctx.id.as_str())?;
     head.append_header(
@@ -83,6 +87,11 @@ pub(crate) fn check_loop(headers: &HeaderMap) -> std::result::Result<(), Fault> 
     }
 }
 
+/// One pass over the few fields there are costs less than a look-up for each name.
+fn has_any(headers: &HeaderMap, names: &[&str]) -> bool {
+    headers.keys().any(|name| names.contains(&name.as_str()))
+}
+
 /// Takes from the origin's head what concerns its connection only (RFC 9110 §7.6.1).
 pub(crate) fn from_origin(head: &mut ResponseHeader) {
     let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -101,11 +110,13 @@ pub(crate) fn from_origin(head: &mut ResponseHeader) {
         }
         head.remove_header(&header::CONNECTION);
     }
-    head.remove_header("keep-alive");
-    head.remove_header("proxy-connection");
-    head.remove_header(&header::TRAILER);
-    if !switching && head.status != StatusCode::UPGRADE_REQUIRED {
-        head.remove_header(&header::UPGRADE);
+    if has_any(&head.headers, &ORIGIN_HOP) {
+        let keeps_upgrade = switching || head.status == StatusCode::UPGRADE_REQUIRED;
+        for name in ORIGIN_HOP {
+            if name != "upgrade" || !keeps_upgrade {
+                head.remove_header(name);
+            }
+        }
     }
 }
 
@@ -115,6 +126,8 @@ fn is_framing(name: &HeaderName) -> bool {
 
 /// Finishes the head for the client; true if the end of the connection must end the body.
 pub(crate) fn to_client(head: &mut ResponseHeader, ctx: &Ctx) -> Result<bool> {
+    // The version on the wire is that of the sender, not of who was before it (RFC 9110 §2.5).
+    head.set_version(Version::HTTP_11);
     head.insert_header("X-Request-Id", ctx.id.as_str())?;
     // HTTP/1.0 knows no chunks.
     let unframed =

@@ -3,6 +3,7 @@
 //! Configuring a WAF takes a good part of a second; on a thread of the pool that would be a second without verdicts.
 
 use crate::guest::StartFault;
+use crate::host::{Alive, Core};
 use crate::limits::THREAD_STACK;
 use crate::plugin::{Plugin, Role};
 use crate::pool::{NICE_COMPILE, be_nice};
@@ -11,7 +12,7 @@ use aegis_telemetry::events::PluginFault;
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// First wait after an instance could not be started; doubled each time.
@@ -67,6 +68,10 @@ impl Builder {
         self.changed.notify_one();
     }
 
+    fn is_stopped(&self) -> bool {
+        self.orders.lock().stopped
+    }
+
     fn next(&self, retiring: &dyn Fn() -> bool) -> Option<Order> {
         let mut orders = self.orders.lock();
         loop {
@@ -94,18 +99,20 @@ impl Builder {
 }
 
 /// Starts the thread.
-pub(crate) fn spawn(core: &Arc<crate::host::Core>) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(core: &Arc<Core>, alive: Alive) -> std::io::Result<Thread> {
     let core = core.clone();
     thread::Builder::new()
         .name("aegis-plugin-build".into())
         .stack_size(THREAD_STACK)
         .spawn(move || {
+            let _alive = alive;
             be_nice(NICE_COMPILE);
             let full = || core.retiring.load(Ordering::Acquire) >= 2 * core.threads;
             while let Some(order) = core.builder.next(&full) {
                 build(&core.builder, order);
             }
         })
+        .map(|handle| handle.thread().clone())
 }
 
 fn build(builder: &Builder, mut order: Order) {
@@ -117,6 +124,8 @@ fn build(builder: &Builder, mut order: Order) {
             plugin.failures.store(0, Ordering::Relaxed);
             plugin.install(order.role, Box::new(guest), order.replaces.as_ref());
         }
+        // It did not fail: it was ended.
+        Err(_) if builder.is_stopped() => {}
         Err(StartFault { phase, what, log }) => {
             let failures = plugin.failures.fetch_add(1, Ordering::Relaxed);
             let wait = RETRY_MIN

@@ -81,8 +81,8 @@ impl Drop for Engines {
     fn drop(&mut self) {
         self.ticker.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
+            // It goes on for guests that still run: their deadlines must pass, whoever waits for them or does not.
             thread.thread().unpark();
-            drop(thread.join());
         }
     }
 }
@@ -95,6 +95,8 @@ pub(crate) struct Ticker {
     running: AtomicUsize,
     parked: AtomicBool,
     stop: AtomicBool,
+    /// The host is going: guests are to end at once.
+    stopping: AtomicBool,
 }
 
 impl Ticker {
@@ -109,9 +111,19 @@ impl Ticker {
         Running(self.clone())
     }
 
+    /// Ends every guest at its next look at the clock, and those that begin later at their first.
+    pub(crate) fn end_guests(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether guests are to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     fn run(&self) {
         let mut idle = 0;
-        while !self.stop.load(Ordering::SeqCst) {
+        while !self.stop.load(Ordering::SeqCst) || self.running.load(Ordering::SeqCst) > 0 {
             idle = if self.running.load(Ordering::SeqCst) > 0 {
                 0
             } else {

@@ -19,6 +19,11 @@ use wasmtime::{
 #[error("it used up its CPU time")]
 struct DeadlinePassed;
 
+/// The host stops.
+#[derive(Debug, thiserror::Error)]
+#[error("the host stops")]
+struct Stopping;
+
 /// What ended an instance.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -77,9 +82,15 @@ impl Template {
     pub(crate) fn start(&self) -> Result<Guest, StartFault> {
         let mut store = Store::new(&self.engine, State::new(self.vm.clone(), self.memory_max));
         store.limiter(|state| &mut state.limiter);
-        store.epoch_deadline_callback(|context| match context.data().budget.ticks_left() {
-            Some(ticks) => Ok(UpdateDeadline::Continue(ticks)),
-            None => Err(wasmtime::Error::new(DeadlinePassed)),
+        let ticker = self.ticker.clone();
+        store.epoch_deadline_callback(move |context| {
+            if ticker.is_stopping() {
+                return Err(wasmtime::Error::new(Stopping));
+            }
+            match context.data().budget.ticks_left() {
+                Some(ticks) => Ok(UpdateDeadline::Continue(ticks)),
+                None => Err(wasmtime::Error::new(DeadlinePassed)),
+            }
         });
         let _running = self.ticker.guest_runs();
         begin(&mut store, CONFIGURE_MAX);
@@ -274,6 +285,9 @@ fn begin(store: &mut Store<State>, cpu: Duration) {
 fn classify(state: &State, error: &wasmtime::Error) -> FaultKind {
     if error.is::<DeadlinePassed>() {
         return FaultKind::Deadline;
+    }
+    if error.is::<Stopping>() {
+        return FaultKind::Refused;
     }
     if error.is::<AbiBreach>() {
         return FaultKind::Abi;

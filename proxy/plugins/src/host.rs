@@ -17,8 +17,9 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// What the host needs to know.
@@ -88,7 +89,16 @@ pub(crate) struct Core {
     pub(crate) retiring: AtomicUsize,
 }
 
-/// Runs plugins. Dropping it stops its threads; requests to its plugins are refused from then on.
+/// Held by each of the host's threads; nothing is ever sent.
+pub(crate) type Alive = Sender<()>;
+
+/// How long dropping a host waits for its threads. A guest notices within 50 ms of its time that it is to end; a thread that does not is left to end by itself.
+const STOP_WAIT: Duration = Duration::from_millis(500);
+
+/// Runs plugins.
+///
+/// Dropping it ends its threads, the guests that run on them, and jobs that wait; requests to its plugins are refused
+/// from then on. It waits half a second at most.
 pub struct Host {
     core: Arc<Core>,
     engines: Engines,
@@ -97,7 +107,9 @@ pub struct Host {
     preparing: Mutex<Vec<Preparing>>,
     /// One plugin is made ready at a time: compiling takes all cores anyway.
     one: Mutex<()>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread>,
+    /// Disconnected when all threads have ended.
+    ended: Receiver<()>,
 }
 
 impl std::fmt::Debug for Host {
@@ -128,6 +140,7 @@ impl Host {
             wait_max: config.wait_max,
             retiring: AtomicUsize::new(0),
         });
+        let (alive, ended) = channel();
         let mut host = Self {
             engines: Engines::start().map_err(failed)?,
             compiled: Compiled::open(&config.cache_dir)?,
@@ -135,21 +148,23 @@ impl Host {
             preparing: Mutex::default(),
             one: Mutex::default(),
             threads: Vec::new(),
+            ended,
             core,
         };
         for n in 0..threads {
-            let core = host.core.clone();
+            let (core, alive) = (host.core.clone(), alive.clone());
             let builder = thread::Builder::new()
                 .name(format!("aegis-plugin-{n}"))
                 .stack_size(THREAD_STACK);
             let thread = builder.spawn(move || {
+                let _alive = alive;
                 be_nice(NICE_POOL);
                 work::run(&core);
             });
-            host.threads.push(thread.map_err(failed)?);
+            host.threads.push(thread.map_err(failed)?.thread().clone());
         }
         host.threads
-            .push(builder::spawn(&host.core).map_err(failed)?);
+            .push(builder::spawn(&host.core, alive).map_err(failed)?);
         Ok(Arc::new(host))
     }
 
@@ -216,13 +231,20 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        self.engines.ticker().end_guests();
         self.core.queue.stop();
         self.core.builder.stop();
-        for thread in self.threads.drain(..) {
-            // The last reference may go on one of these threads.
-            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
-                tracing::error!("a plugin thread ended by a panic");
-            }
+        let running: Vec<_> = self.plugins.get_mut().drain().collect();
+        for plugin in running.iter().filter_map(|(_, plugin)| plugin.upgrade()) {
+            plugin.refuse_parked();
+        }
+        let here = thread::current().id();
+        if self.threads.iter().any(|thread| thread.id() == here) {
+            // The last reference went on one of these threads; it cannot wait for itself.
+            return;
+        }
+        if self.ended.recv_timeout(STOP_WAIT) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("a plugin thread is still busy; it is left to end by itself");
         }
     }
 }

@@ -178,11 +178,15 @@ impl Budget {
     }
 }
 
+/// Ticks after which a guest is looked at whatever its budget: the host may be stopping.
+const LOOK_TICKS: u64 = 50;
+
 /// Whole ticks of one millisecond, and one for the part that has gone of the current tick.
 fn ticks(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(1000))
-        .unwrap_or(u64::MAX >> 1)
+        .unwrap_or(LOOK_TICKS)
         .saturating_add(1)
+        .min(LOOK_TICKS)
 }
 
 fn thread_cpu() -> Duration {

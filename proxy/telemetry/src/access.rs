@@ -15,7 +15,6 @@ pub use queue::{BYTES_MAX, LINES_MAX, LINGER};
 use queue::{Queue, Sink};
 use std::cell::RefCell;
 use std::io;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -50,7 +49,7 @@ pub struct Record<'a> {
     /** Request id. */
     pub request_id: &'a str,
     /** Client address, behind trusted hops. */
-    pub client: IpAddr,
+    pub client: &'a str,
     /** Method. */
     pub method: &'a [u8],
     /** `http` or `https`. */

@@ -6,7 +6,7 @@ use crate::metrics::Scrape;
 use crate::origin::Origin;
 use crate::process::Process;
 use crate::raw::{Raw, RawAnswer};
-use crate::{paths, ports, raw, wait};
+use crate::{paths, ports, raw, wait, warm};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ pub struct Builder {
     http: SocketAddr,
     tls: SocketAddr,
     metrics: SocketAddr,
+    warm: bool,
 }
 
 /// A running `aegis`. Dropping it kills it.
@@ -48,10 +49,29 @@ impl Builder {
         self.set("sites[0].waf.mode", "block")
     }
 
+    /// Puts metrics and probes there.
+    #[must_use]
+    pub fn metrics_at(mut self, address: SocketAddr) -> Self {
+        self.metrics = address;
+        self.set("node.admin.metrics", address.to_string())
+    }
+
+    /// Starts without what earlier runs compiled.
+    #[must_use]
+    pub fn cold(mut self) -> Self {
+        self.warm = false;
+        self
+    }
+
     /// A folder for files the settings refer to; relative paths in them are relative to it.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        let dir = self.config.get("node.state_dir").and_then(Value::as_str);
+        self.dir.path().join(dir.unwrap_or("state"))
     }
 
     /// Writes a file into [`Builder::dir`].
@@ -91,7 +111,16 @@ impl Builder {
     /// Starts the binary without waiting.
     #[must_use]
     pub fn spawn(self) -> Aegis {
-        let parts = self.written();
+        self.written().spawn_as_is()
+    }
+
+    /// As [`Builder::spawn`], with whatever is in the place of the settings file.
+    #[must_use]
+    pub fn spawn_as_is(self) -> Aegis {
+        let parts = self;
+        if parts.warm {
+            warm::lay(&parts.state_dir());
+        }
         let process = run(&parts.config_path(), parts.dir.path());
         Aegis { process, parts }
     }
@@ -132,7 +161,7 @@ impl Aegis {
     /// As [`Aegis::before`], for an origin anywhere.
     #[must_use]
     pub fn before_url(origin: &str) -> Builder {
-        let dir = TempDir::with_prefix("aegis-").expect("a folder");
+        let dir = paths::run_dir();
         let (http, tls, metrics) = (
             ports::free_address(),
             ports::free_address(),
@@ -154,21 +183,25 @@ impl Aegis {
             http,
             tls,
             metrics,
+            warm: true,
         }
     }
 
     /// Waits until `/readyz` says 200.
     pub fn wait_ready(&self) {
-        wait::within(
-            READY,
-            format!("aegis is ready; it said:\n{}", self.process.output()),
-            || raw::try_get(self.parts.metrics, "/readyz").filter(|a| a.status() == 200),
-        );
+        wait::within(READY, self.process.told("is ready"), || {
+            if let Some(status) = self.process.ended() {
+                panic!("{}", self.process.told(format_args!("ended with {status}")));
+            }
+            raw::try_get(self.parts.metrics, "/readyz").filter(|a| a.status() == 200)
+        });
+        warm::keep(&self.parts.state_dir());
     }
 
     /// The process.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 
     /// What it wrote to stderr and stdout.
@@ -189,6 +222,12 @@ impl Aegis {
         self.parts.tls
     }
 
+    /// Address of metrics and probes.
+    #[must_use]
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.parts.metrics
+    }
+
     /// Its folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -202,7 +241,6 @@ impl Aegis {
     }
 
     /// GET over the plain listener.
-    #[must_use]
     pub fn get(&self, target: &str) -> Answer {
         self.curl(target).send()
     }
@@ -222,7 +260,6 @@ impl Aegis {
     }
 
     /// GET on the metrics listener.
-    #[must_use]
     pub fn probe(&self, target: &str) -> RawAnswer {
         raw::try_get(self.parts.metrics, target).expect("the metrics listener answers")
     }
@@ -254,13 +291,14 @@ impl Aegis {
     }
 
     /// Waits for an access log line whose `target` is this.
-    #[must_use]
     pub fn logged(&self, target: &str) -> Value {
-        wait::eventually(format!("a log line for {target}"), || {
-            self.access_log()
-                .into_iter()
-                .rev()
-                .find(|l| l["target"] == target)
+        self.access_log_of(|line| line["target"] == target)
+    }
+
+    /// Waits for an access log line; the newest that `is` the one.
+    pub fn access_log_of(&self, is: impl Fn(&Value) -> bool) -> Value {
+        wait::eventually("the line is in the access log", || {
+            self.access_log().into_iter().rev().find(|line| is(line))
         })
     }
 

@@ -69,6 +69,18 @@ impl Curl {
         }
     }
 
+    /// Asks for this target at the same place instead.
+    #[must_use]
+    pub fn to(mut self, target: &str) -> Self {
+        let start = self.url.find("://").map_or(0, |at| at + 3);
+        let end = self.url[start..]
+            .find('/')
+            .map_or(self.url.len(), |at| start + at);
+        self.url.truncate(end);
+        self.url.push_str(target);
+        self
+    }
+
     /// Adds options as curl's manual names them.
     #[must_use]
     pub fn arg(mut self, args: &[&str]) -> Self {
@@ -145,7 +157,6 @@ impl Curl {
     }
 
     /// Makes the request. At most 60 s.
-    #[must_use]
     pub fn send(&self) -> Answer {
         let dir = shared_dir();
         let head = NamedTempFile::new_in(&dir).expect("a file");

@@ -26,6 +26,7 @@ pub mod process;
 pub mod raw;
 pub mod reply;
 pub mod wait;
+mod warm;
 
 pub use aegis::Aegis;
 pub use config::Config;

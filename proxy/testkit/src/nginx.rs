@@ -90,6 +90,13 @@ impl Nginx {
         }
     }
 
+    /// The same, known by another address it listens on.
+    #[must_use]
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

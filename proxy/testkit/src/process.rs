@@ -2,8 +2,10 @@
 
 use crate::wait;
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -32,7 +34,8 @@ static SPAWNER: LazyLock<mpsc::SyncSender<Spawn>> = LazyLock::new(|| {
 /// A running child. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
+    id: u32,
+    child: Mutex<Child>,
     name: String,
     output: Arc<Mutex<Vec<String>>>,
 }
@@ -76,7 +79,8 @@ impl Process {
             .file_name()
             .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         Self {
-            child,
+            id: child.id(),
+            child: Mutex::new(child),
             name,
             output,
         }
@@ -85,12 +89,12 @@ impl Process {
     /// Process id; `setpriv` replaces itself, so it is the program's own.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.id
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id())
+        let pid = i32::try_from(self.id)
             .ok()
             .and_then(Pid::from_raw)
             .expect("a process id");
@@ -103,37 +107,38 @@ impl Process {
         self.output.lock().join("\n")
     }
 
+    /// “NAME what; it said: …” for a failure, with what it had said by then.
+    pub fn told(&self, what: impl Display) -> impl Display {
+        std::fmt::from_fn(move |f| write!(f, "{} {what}; it said:\n{}", self.name, self.output()))
+    }
+
     /// Waits for a line that holds `part`.
     pub fn wait_for_line(&self, part: &str) -> String {
-        wait::eventually(
-            format!("{} says “{part}”; it said:\n{}", self.name, self.output()),
-            || {
-                self.output
-                    .lock()
-                    .iter()
-                    .find(|l| l.contains(part))
-                    .cloned()
-            },
-        )
-    }
-
-    /// Its exit status, when it has ended.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("the state of a child")
-    }
-
-    /// Waits for its end.
-    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
-        wait::within(deadline, format!("{} ends", self.name), || {
-            self.child.try_wait().expect("the state of a child")
+        wait::eventually(self.told(format_args!("says “{part}”")), || {
+            self.output
+                .lock()
+                .iter()
+                .find(|l| l.contains(part))
+                .cloned()
         })
     }
 
+    /// Its exit status, when it has ended.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().try_wait().expect("the state of a child")
+    }
+
+    /// Waits for its end.
+    pub fn wait(&self, deadline: Duration) -> ExitStatus {
+        wait::within(deadline, self.told("ends"), || self.ended())
+    }
+
     /// Kills it and waits until it is gone.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         // Already gone is as good.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        let mut child = self.child.lock();
+        drop(child.kill());
+        drop(child.wait());
     }
 }
 

@@ -1,7 +1,7 @@
 //! HTTP/1 by hand: for bytes that no well-behaved client sends, and for sockets curl has no name for.
 
 use bytes::Bytes;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -63,6 +63,30 @@ impl Raw<TcpStream> {
             stream,
             read: Vec::new(),
         }
+    }
+
+    /// Whether the peer closes without another byte within `deadline`.
+    pub fn closes_within(&mut self, deadline: Duration) -> bool {
+        self.stream
+            .set_read_timeout(Some(deadline))
+            .expect("a timeout");
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(n) => n == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
+    /// Whether the peer answers or closes within `deadline`.
+    pub fn answers_or_closes_within(&mut self, deadline: Duration) -> bool {
+        self.stream
+            .set_read_timeout(Some(deadline))
+            .expect("a timeout");
+        let quiet = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+        let waited = self.stream.read_exact(&mut [0]);
+        waited
+            .err()
+            .is_none_or(|error| !quiet.contains(&error.kind()))
     }
 
     /// Says that nothing more will be sent.
@@ -224,4 +248,58 @@ pub fn try_get(to: SocketAddr, target: &str) -> Option<RawAnswer> {
         "GET {target} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n"
     ));
     raw.try_answer()
+}
+
+/// A listener that takes no connection any more, or takes them and never reads.
+#[derive(Debug)]
+pub struct Unwilling {
+    address: SocketAddr,
+    _sockets: Vec<rustix::fd::OwnedFd>,
+    _clients: Vec<TcpStream>,
+}
+
+impl Unwilling {
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A listener whose queue is full: the kernel drops further connection requests, which look as if they were on a
+/// long way.
+#[must_use]
+pub fn full_listener() -> Unwilling {
+    let (address, socket) = listen(0);
+    // A queue of length 0 takes one; connections past it hang, which shows that it is full.
+    let mut clients = Vec::new();
+    while let Ok(client) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        clients.push(client);
+        assert!(clients.len() < 64, "the queue of {address} never fills");
+    }
+    Unwilling {
+        address,
+        _sockets: vec![socket],
+        _clients: clients,
+    }
+}
+
+/// A listener whose connections are taken by the kernel and never read.
+#[must_use]
+pub fn deaf_listener() -> Unwilling {
+    let (address, socket) = listen(64);
+    Unwilling {
+        address,
+        _sockets: vec![socket],
+        _clients: Vec::new(),
+    }
+}
+
+fn listen(queue: i32) -> (SocketAddr, rustix::fd::OwnedFd) {
+    use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
+    let address = crate::ports::free_address();
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &address).expect("a free address");
+    listen(&socket, queue).expect("a listener");
+    (address, socket)
 }

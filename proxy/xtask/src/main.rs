@@ -5,6 +5,8 @@
     reason = "a developer's tool: its answers go to stdout"
 )]
 
+#[cfg(test)]
+mod architecture;
 mod bench;
 mod demo;
 mod dist;
@@ -68,7 +70,8 @@ fn run(task: Task) -> Result<()> {
         Task::Lint => verify::lint(),
         Task::Modules => {
             setup::run(Target::Demo)?;
-            modules::build(&workspace::modules_dir())
+            modules::build(&workspace::modules_dir())?;
+            modules::build_examples(&workspace::modules_dir())
         }
         Task::Demo(options) => demo::run(&options),
         Task::Build => dist::build(),

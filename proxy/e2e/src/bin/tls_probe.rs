@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "443"));
     let to = (host, port.parse::<u16>().context("a port")?);
-    let facts = get(to, host, &format!("/{path}"), &offer)?;
+    let facts = get(to, authority, &format!("/{path}"), &offer)?;
     let answer = json!({
         "version": facts.version,
         "group": facts.group,

@@ -36,7 +36,8 @@ pub(crate) struct CacheCtx {
 impl CacheCtx {
     pub(super) fn begin(&mut self, settings: &resolved::Cache) {
         self.asked = true;
-        self.status_header = settings.status_header;
+        // Where there is no cache there is nothing to say of it.
+        self.status_header = settings.status_header && settings.enabled;
         self.policy = Some(Policy {
             ttl_default: settings.ttl_default,
             object_max: settings.object_max,

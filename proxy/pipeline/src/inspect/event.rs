@@ -67,7 +67,7 @@ fn entry(
     Entry {
         request_id: ctx.id.as_str().to_owned(),
         time_ms: millis(ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default()),
-        client: ctx.client_text().as_str().to_owned(),
+        client: ctx.client_text().to_owned(),
         method: text(&head.method),
         scheme: ctx.scheme().to_owned(),
         host: text(&head.authority),

@@ -406,6 +406,20 @@ async fn http_1_0_clients_get_bodies_without_chunks() {
 }
 
 #[tokio::test]
+async fn an_http_1_0_origin_is_answered_for_in_our_version() {
+    for reply in [
+        "HTTP/1.0 404 Not Found\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.0 404 Not Found\r\n\r\nabc",
+    ] {
+        let origin = Origin::start(move |_, _| Reply::Last(reply.into())).await;
+        let node = Node::serving(Sites::one(origin.address)).await;
+        let answer = node.get("x", "/").await;
+        assert!(answer.head.starts_with("HTTP/1.1 404"), "{answer:?}");
+        assert_eq!(answer.text(), "abc");
+    }
+}
+
+#[tokio::test]
 async fn an_absolute_target_reaches_the_origin_as_a_path() {
     let origin = Origin::ok("").await;
     let node = Node::serving(Sites::one(origin.address)).await;

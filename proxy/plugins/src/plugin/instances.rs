@@ -109,6 +109,14 @@ impl Plugin {
         }
     }
 
+    /// Ends the wait of requests that found no instance: there will be none.
+    pub(crate) fn refuse_parked(&self) {
+        let parked = std::mem::take(&mut self.slots.lock().parked);
+        parked
+            .into_iter()
+            .for_each(|job| job.fail(FaultKind::Refused));
+    }
+
     /// Whether this is the root instance.
     pub(crate) fn is_root(&self, slot: &Arc<Slot>) -> bool {
         self.slots

@@ -3,7 +3,7 @@
 use crate::support::*;
 use aegis_plugins::{Body, Decision, FaultKind, Inspect, Plugin, ResponseHead, Verdict};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Says that it spins (metric `spins`) and spins until its CPU time is up; answers at once for `/`.
 const SPINS: &str = r#"
@@ -279,4 +279,61 @@ async fn a_body_gives_more_time_by_its_size() {
         ask_with_body(&plugin, body(100)).await.decision,
         Decision::Continue
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_goes_ends_a_guest_that_would_loop_for_long() {
+    let bench = bench_with(Options {
+        threads: 1,
+        ..Options::default()
+    });
+    let plugin = spinning(&bench, "stops", Duration::from_secs(60));
+    let busy = busy(&plugin, "a").await;
+    let waits = spawn(&plugin, "/", "b");
+    let Bench { host, dir: _dir } = bench;
+    let begun = Instant::now();
+    tokio::task::block_in_place(|| drop(host));
+    let refused = Decision::Fault(FaultKind::Refused);
+    assert_eq!(busy.await.expect("ends").decision, refused);
+    assert_eq!(waits.await.expect("ends").decision, refused);
+    assert_eq!(ask(&plugin, "/").await.decision, refused);
+    // The guest had a minute of CPU time left.
+    assert!(begun.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_goes_ends_an_instance_that_is_being_configured() {
+    let bench = bench_with(Options {
+        threads: 1,
+        ..Options::default()
+    });
+    // The second instance never ends its configuration, once the first has trapped.
+    let plugin = bench.plugin(
+        "stops-building",
+        r#"
+        (data (i32.const 0) "startedkey")
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+          (drop (call $define_metric (i32.const 0) (i32.const 0) (i32.const 7) (i32.const 1032)))
+          (drop (call $increment_metric (i32.load (i32.const 1032)) (i64.const 1)))
+          (drop (call $get_metric (i32.load (i32.const 1032)) (i32.const 1040)))
+          (if (i64.gt_u (i64.load (i32.const 1040)) (i64.const 1)) (then (loop $l (br $l))))
+          (i32.const 1))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (unreachable))"#,
+    );
+    assert_eq!(
+        ask(&plugin, "/").await.decision,
+        Decision::Fault(FaultKind::Trap)
+    );
+    until("another one is being configured", || {
+        metric("aegis_plugin_metric{name=\"started\",plugin=\"stops-building\"}") == 2
+    })
+    .await;
+    let waits = spawn(&plugin, "/", "a");
+    let begun = Instant::now();
+    tokio::task::block_in_place(|| drop(bench.host));
+    assert_eq!(
+        waits.await.expect("ends").decision,
+        Decision::Fault(FaultKind::Refused)
+    );
+    assert!(begun.elapsed() < Duration::from_secs(3));
 }

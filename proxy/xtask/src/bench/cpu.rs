@@ -10,7 +10,10 @@ const MICROS_PER_TICK: f64 = 10_000.0;
 pub(super) fn micros(processes: &[u32]) -> Result<f64> {
     let mut ticks = 0;
     for process in processes {
-        for thread in fs::read_dir(format!("/proc/{process}/task"))?.flatten() {
+        for thread in fs::read_dir(format!("/proc/{process}/task"))
+            .with_context(|| format!("process {process} is gone"))?
+            .flatten()
+        {
             // A thread may end between the listing and the look.
             if let Ok(stat) = fs::read_to_string(thread.path().join("stat")) {
                 ticks += ticks_of(&stat).context("/proc/PID/task/TID/stat")?;
@@ -37,12 +40,18 @@ pub(super) fn rss_mib(process: u32) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// A process and its children.
-pub(super) fn family(process: u32) -> Vec<u32> {
+/// The processes that serve requests of an nginx with this master; its cache loader ends after a minute.
+pub(super) fn nginx_workers(master: u32) -> Vec<u32> {
     let children =
-        fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
-    std::iter::once(process)
-        .chain(children.split_whitespace().filter_map(|c| c.parse().ok()))
+        fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap_or_default();
+    let is_worker = |pid: &u32| {
+        let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&title).contains("worker process")
+    };
+    children
+        .split_whitespace()
+        .filter_map(|c| c.parse().ok())
+        .filter(is_worker)
         .collect()
 }
 

@@ -8,6 +8,8 @@ use std::process::Command;
 pub(super) enum Load {
     /// 32 connections that stay open.
     Http1,
+    /// 4 of them: the WAF has one thread, and who waits longer than 100 ms for it is refused.
+    Http1Few,
     /// 8 connections, each with one request: a handshake a request.
     Handshake,
     /// 8 connections with 16 streams each.
@@ -21,6 +23,7 @@ impl Load {
         command.args(["-c", "0"]);
         match self {
             Self::Http1 => command.args(["wrk", "-t1", "-c32", &format!("-d{seconds}s")]),
+            Self::Http1Few => command.args(["wrk", "-t1", "-c4", &format!("-d{seconds}s")]),
             Self::Handshake => command.args([
                 "wrk",
                 "-t1",
@@ -43,7 +46,7 @@ impl Load {
             bail!("{text}{}", String::from_utf8_lossy(&output.stderr));
         }
         match self {
-            Self::Http1 | Self::Handshake => requests_of_wrk(&text),
+            Self::Http1 | Self::Http1Few | Self::Handshake => requests_of_wrk(&text),
             Self::Http2 => requests_of_h2load(&text),
         }
     }

@@ -86,8 +86,7 @@ fn origin() -> Result<Nginx> {
     Ok(Nginx::start(dir, address, "", &http, &OTHERS))
 }
 
-const TUNED: &str = "\
-    waf: { mode: off }
+const TUNED: &str = "    waf: { mode: off }
     cache: { enabled: false }
     routes:
       - match: { path: /c/* }
@@ -133,7 +132,7 @@ fn aegis(
     );
     let config = dir.join(format!("{name}.yaml"));
     fs::write(&config, text)?;
-    let mut process = pinned(
+    let process = pinned(
         &bin.join("aegis"),
         &[
             "run".to_owned(),
@@ -223,7 +222,7 @@ fn nginx(pair: &Pair, origin: SocketAddr) -> Result<(Peer, Peer, Nginx)> {
         server(shipped, format!("{} combined", logs.1.display()))
     );
     let nginx = Nginx::start(dir, tuned.0, "", &http, &PROXIES);
-    let processes = cpu::family(nginx.id());
+    let processes = cpu::nginx_workers(nginx.id());
     let peer = |(plain, tls), log| Peer {
         plain,
         tls,

@@ -141,7 +141,7 @@ fn write(samples: &Samples, results: &[Value], options: &Options) -> Result<()> 
     };
     fs::create_dir_all(&dir)?;
     let path = dir.join("proxy.json");
-    fs::write(&path, format!("{:#}\n", report)).with_context(|| path.display().to_string())?;
+    fs::write(&path, format!("{report:#}\n")).with_context(|| path.display().to_string())?;
     eprintln!("written to {}", path.display());
     Ok(())
 }

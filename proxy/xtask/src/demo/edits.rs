@@ -24,8 +24,7 @@ pub(super) fn bad(scene: &mut Scene) -> Result<Told> {
         (rejected(scene).ok()? > before).then_some(())
     });
     let check = Command::new(paths::binary("aegis"))
-        .args(["check", "-c"])
-        .arg(&file)
+        .args(["check", "-c", &shown(&file)])
         .env("NO_COLOR", "1")
         .output()?;
     let said = String::from_utf8_lossy(&[check.stdout, check.stderr].concat()).into_owned();

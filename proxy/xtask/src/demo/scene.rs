@@ -43,7 +43,7 @@ impl Scene {
         let aegis = Process::start_in(&paths::binary("aegis"), args, |c| {
             c.current_dir(&dir);
         });
-        let mut scene = Self {
+        let scene = Self {
             dir,
             tls,
             http,
@@ -55,7 +55,7 @@ impl Scene {
         Ok(scene)
     }
 
-    fn wait_ready(&mut self) -> Result<()> {
+    fn wait_ready(&self) -> Result<()> {
         let start = Instant::now();
         let mut told = 0;
         while start.elapsed() < READY {
@@ -81,7 +81,7 @@ impl Scene {
     /// A request over TLS, trusting the self-signed certificate that Aegis made and keeps.
     pub(super) fn curl(&self, target: &str) -> Curl {
         Curl::get(format!("https://localhost:{}{target}", self.tls.port()))
-            .cacert(&self.certificate())
+            .cacert(Path::new(&shown(&self.certificate())))
     }
 
     /// The self-signed certificate.
@@ -118,12 +118,12 @@ impl Scene {
     }
 
     /// Whether Aegis still runs.
-    pub(super) fn is_up(&mut self) -> bool {
+    pub(super) fn is_up(&self) -> bool {
         self.aegis.ended().is_none()
     }
 
     /// Tells where everything is, and stays until Aegis ends or someone presses Ctrl-C.
-    pub(super) fn stay(mut self) -> Result<()> {
+    pub(super) fn stay(self) -> Result<()> {
         say::heading("It stays up; Ctrl-C ends it.");
         println!(
             "  site      https://localhost:{}/   http://localhost:{}/",

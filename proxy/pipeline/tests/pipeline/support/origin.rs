@@ -252,8 +252,12 @@ async fn until(
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, and nobody can: the port stays bound until the process ends.
 pub async fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("bound")
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(any).expect("a free port");
+    let address = socket.local_addr().expect("bound");
+    std::mem::forget(socket);
+    address
 }

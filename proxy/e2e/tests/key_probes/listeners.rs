@@ -1,0 +1,56 @@
+//! `listeners:` and `certificates:`
+
+use aegis_testkit::certs::{Authority, Pair, served_subject};
+use aegis_testkit::{Aegis, Origin, Reply, ports, raw};
+use serde_json::{Value, json};
+
+fn origin() -> Origin {
+    Origin::start(|_| Reply::text("hello"))
+}
+
+fn certificate(cert: &Pair, key: &Pair) -> Value {
+    json!([{ "cert": cert.cert, "key": format!("file:{}", key.key.display()) }])
+}
+
+rows! {
+    "listeners[].address" it_listens_there {
+        let origin = origin();
+        let addresses = [ports::free_address(), ports::free_address()];
+        let heard = addresses.map(|address| {
+            let _aegis = Aegis::before(&origin).set("listeners[2]", json!({ "address": address.to_string() })).start();
+            addresses.map(|a| raw::try_get(a, "/").is_some())
+        });
+        assert_eq!(heard, [[true, false], [false, true]]);
+    }
+    "listeners[].tls.min_version" older_versions_are_refused {
+        let origin = origin();
+        let exits = ["1.2", "1.3"].map(|version| {
+            let aegis = Aegis::before(&origin).set("listeners[1].tls.min_version", version).start();
+            aegis.curl_tls("a.test", "/").arg(&["--tls-max", "1.2"]).send().exit
+        });
+        assert_eq!(exits, [0, 35]);
+    }
+    "listeners[].tls.http2" http2_is_offered {
+        let origin = origin();
+        let versions = [true, false].map(|http2| {
+            let aegis = Aegis::before(&origin).set("listeners[1].tls.http2", http2).start();
+            aegis.curl_tls("a.test", "/").http2().send().version
+        });
+        assert_eq!(versions, ["2", "1.1"]);
+    }
+    "certificates[].cert" it_is_what_clients_see {
+        let (origin, authority) = (origin(), Authority::new());
+        let seen = ["one.test", "two.test"].map(|name| {
+            let pair = authority.issue(&[name]);
+            let aegis = Aegis::before(&origin).set("certificates", certificate(&pair, &pair)).start();
+            served_subject(aegis.tls(), "x.test")
+        });
+        assert_eq!(seen, ["one.test", "two.test"]);
+    }
+    "certificates[].key" it_must_be_the_certificates {
+        let (origin, authority) = (origin(), Authority::new());
+        let [one, two] = ["one.test", "two.test"].map(|n| authority.issue(&[n]));
+        let code = |key: &Pair| Aegis::before(&origin).set("certificates", certificate(&one, key)).check().status.code();
+        assert_eq!([code(&one), code(&two)], [Some(0), Some(78)]);
+    }
+}

@@ -1,0 +1,200 @@
+//! `version` and `node:`
+
+use aegis_testkit::aegis::Builder;
+use aegis_testkit::process::Signal;
+use aegis_testkit::raw::Raw;
+use aegis_testkit::{Aegis, Origin, Reply, eventually, ports, wait};
+use serde_json::{Value, json};
+use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+fn origin() -> Origin {
+    Origin::start(|request| match request.path() {
+        "/large" => Reply::text(vec![b'x'; 64 << 20]),
+        "/slow" => Reply::text("late").after(Duration::from_secs(1)),
+        path if path.starts_with("/keep") => Reply::cacheable(vec![b'x'; 700 << 10], 60),
+        _ => Reply::text("hello"),
+    })
+}
+
+/// Starts with `key` at each value and gives what `see` saw.
+fn each<T>(key: &str, values: [Value; 2], see: impl Fn(&mut Aegis, &Origin) -> T) -> [T; 2] {
+    each_of(|builder| builder, key, values, see)
+}
+
+fn each_of<T>(
+    with: impl Fn(Builder) -> Builder,
+    key: &str,
+    values: [Value; 2],
+    see: impl Fn(&mut Aegis, &Origin) -> T,
+) -> [T; 2] {
+    values.map(|value| {
+        let origin = origin();
+        let mut aegis = with(Aegis::before(&origin)).set(key, value).start();
+        see(&mut aegis, &origin)
+    })
+}
+
+/// Whether the peer closes within a time that is long for the short value and short for the long one.
+fn closes(mut client: Raw<std::net::TcpStream>) -> bool {
+    client.closes_within(Duration::from_secs(2))
+}
+
+fn threads(aegis: &mut Aegis) -> usize {
+    fs::read_dir(format!("/proc/{}/task", aegis.process().id()))
+        .unwrap()
+        .count()
+}
+
+rows! {
+    "version" only_this_version_is_read {
+        let code = |version: u32| Aegis::before(&origin()).set("version", version).check().status.code();
+        assert_eq!([code(1), code(2)], [Some(0), Some(78)]);
+    }
+    "node.state_dir" state_is_kept_there {
+        let kept = each("node.state_dir", [json!("here"), json!("there")], |aegis, _| {
+            ["here", "there"].map(|d| aegis.dir().join(d).join("self-signed/cert.pem").exists())
+        });
+        assert_eq!(kept, [[true, false], [false, true]]);
+    }
+    "node.workers" workers_are_threads {
+        let [one, four] = each("node.workers", [json!(1), json!(4)], |aegis, _| threads(aegis));
+        assert_eq!(four - one, 3);
+    }
+    "node.admin.socket" the_socket_is_there {
+        let there = each("node.admin.socket", [json!("a.sock"), json!("b.sock")], |aegis, _| {
+            ["a.sock", "b.sock"].map(|s| aegis.dir().join(s).exists())
+        });
+        assert_eq!(there, [[true, false], [false, true]]);
+    }
+    "node.admin.metrics" metrics_are_there {
+        let origin = origin();
+        let other = ports::free_address();
+        let aegis = Aegis::before(&origin).start();
+        assert!(aegis_testkit::raw::try_get(other, "/metrics").is_none());
+        let moved = Aegis::before(&origin).metrics_at(other).start();
+        assert_eq!(moved.probe("/metrics").status(), 200);
+        assert_eq!(aegis.probe("/metrics").status(), 200);
+    }
+    "node.log.access" lines_have_that_format {
+        let firsts = each("node.log.access", [json!("json"), json!("combined")], |aegis, _| {
+            aegis.get("/");
+            let log = aegis.dir().join("access.log");
+            eventually("a line", || fs::read_to_string(&log).ok()?.chars().next())
+        });
+        assert_eq!(firsts, ['{', '1']);
+    }
+    "node.log.access_path" lines_go_there {
+        let there = each("node.log.access_path", [json!("a.log"), json!("b.log")], |aegis, _| {
+            aegis.get("/");
+            let logs = ["a.log", "b.log"].map(|l| aegis.dir().join(l));
+            eventually("a line", || logs.iter().position(|l| fs::metadata(l).is_ok_and(|m| m.len() > 0)))
+        });
+        assert_eq!(there, [0, 1]);
+    }
+    "node.log.level" less_severe_lines_are_left_out {
+        let said = each("node.log.level", [json!("info"), json!("error")], |aegis, _| aegis.output().contains("settings are live"));
+        assert_eq!(said, [true, false]);
+    }
+    "node.client.handshake_timeout" a_handshake_that_never_comes_is_closed {
+        let closed = each("node.client.handshake_timeout", [json!("100ms"), json!("600s")], |aegis, _| closes(Raw::tcp(aegis.tls())));
+        assert_eq!(closed, [true, false]);
+    }
+    "node.client.read_timeout" a_head_that_does_not_go_on_is_closed {
+        let closed = each("node.client.read_timeout", [json!("100ms"), json!("600s")], |aegis, _| {
+            let mut client = aegis.raw();
+            client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+            client.answers_or_closes_within(Duration::from_secs(2))
+        });
+        assert_eq!(closed, [true, false]);
+    }
+    "node.client.write_timeout" a_client_that_does_not_read_is_closed {
+        let logged = each("node.client.write_timeout", [json!("100ms"), json!("600s")], |aegis, _| {
+            let mut client = aegis.raw();
+            client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+            wait::try_within(Duration::from_secs(3), || aegis.access_log().pop()).is_some()
+        });
+        assert_eq!(logged, [true, false]);
+    }
+    "node.client.idle_timeout" an_idle_connection_is_closed {
+        let closed = each("node.client.idle_timeout", [json!("100ms"), json!("600s")], |aegis, _| {
+            let mut client = aegis.raw();
+            assert_eq!(client.get("a", "/").status(), 200);
+            closes(client)
+        });
+        assert_eq!(closed, [true, false]);
+    }
+    "node.client.connections_max" one_more_is_closed_at_once {
+        let closed = each("node.client.connections_max", [json!(1), json!(100)], |aegis, _| {
+            let mut first = aegis.raw();
+            assert_eq!(first.get("a", "/").status(), 200);
+            closes(aegis.raw())
+        });
+        assert_eq!(closed, [true, false]);
+    }
+    "node.client.h2_streams_max" clients_are_told_how_many_streams {
+        let told = each("node.client.h2_streams_max", [json!(7), json!(77)], |aegis, _| {
+            let output = Command::new("nghttp").args(["-nv", &format!("https://{}/", aegis.tls())]).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.split("SETTINGS_MAX_CONCURRENT_STREAMS(0x03):").skip(1)
+                .filter_map(|t| t.split(']').next()).find(|n| *n != "100").map(str::to_owned)
+        });
+        assert_eq!(told, [Some("7".to_owned()), Some("77".to_owned())]);
+    }
+    "node.cache.memory" what_does_not_fit_is_dropped {
+        let hit = each("node.cache.memory", [json!("1MiB"), json!("64MiB")], |aegis, _| {
+            for target in ["/keep/1", "/keep/2", "/keep/3"] {
+                aegis.get(target);
+            }
+            aegis.get("/keep/1").header("cache-status").contains("hit")
+        });
+        assert_eq!(hit, [false, true]);
+    }
+    "node.plugins.threads" plugin_threads_are_threads {
+        let [one, three] = each_of(super::plugins::with_passing, "node.plugins.threads", [json!(1), json!(3)], |aegis, _| threads(aegis));
+        assert_eq!(three - one, 2);
+    }
+    "node.plugins.queue_max" a_job_too_many_fails {
+        let with = |builder| super::plugins::with_busy(builder).set("node.plugins", json!({ "threads": 1, "wait_max": "60s" }));
+        assert_eq!(each_of(with, "node.plugins.queue_max", [json!(1), json!(1000)], |aegis, _| fails(aegis)), [true, false]);
+    }
+    "node.plugins.wait_max" a_job_that_waits_too_long_fails {
+        let with = |builder| super::plugins::with_busy(builder).set("node.plugins.threads", 1);
+        assert_eq!(each_of(with, "node.plugins.wait_max", [json!("1ms"), json!("60s")], |aegis, _| fails(aegis)), [true, false]);
+    }
+    "node.bodies_held_max" more_bodies_than_that_are_refused {
+        let with = |builder: Builder| builder.set("sites[0].waf", json!({ "mode": "block", "held_max": "1MiB" }));
+        let statuses = each_of(with, "node.bodies_held_max", [json!("1MiB"), json!("64MiB")], |aegis, _| {
+            let mut half = aegis.raw();
+            half.send("POST /half HTTP/1.1\r\nHost: a\r\nUser-Agent: a\r\nAccept: */*\r\nContent-Length: 900000\r\n");
+            half.send("Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n");
+            half.send(vec![b'x'; 800_000]);
+            eventually("half of a body is held", || (aegis.metrics().sum("aegis_bodies_held_bytes", &[]) > 700e3).then_some(()));
+            let upload = aegis.curl("/upload").arg(&["-F", "file=@-;filename=a.bin"]).header("User-Agent: a");
+            upload.stdin(vec![7; 600_000]).send().status
+        });
+        assert_eq!(statuses, [503, 200]);
+    }
+    "node.shutdown.grace" requests_in_flight_have_that_long {
+        let statuses = each("node.shutdown.grace", [json!("10ms"), json!("20s")], |aegis, origin| {
+            let request = aegis.curl("/slow");
+            let in_flight = thread::spawn(move || request.send().status);
+            eventually("the origin was asked", || (origin.hits("/slow") == 1).then_some(()));
+            aegis.process().signal(Signal::TERM);
+            in_flight.join().unwrap() == 200
+        });
+        assert_eq!(statuses, [false, true]);
+    }
+}
+
+/// Whether any of many requests at once is refused.
+fn fails(aegis: &Aegis) -> bool {
+    let ask = |i: usize| {
+        let curl = aegis.curl(&format!("/{i}"));
+        thread::spawn(move || curl.send().status)
+    };
+    let threads: Vec<_> = (0..12).map(ask).collect();
+    threads.into_iter().any(|t| t.join().unwrap() == 503)
+}

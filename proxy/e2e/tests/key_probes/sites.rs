@@ -1,0 +1,82 @@
+//! `sites:`, but for `waf:` and `cache:`
+
+use super::plugins::with_answering;
+use aegis_testkit::{Aegis, Answer, Origin, Reply};
+use serde_json::{Value, json};
+
+fn named(name: &'static str) -> Origin {
+    Origin::start(move |_| Reply::text(name))
+}
+
+/// What `/x` gets with this route in force.
+fn with_route(route: &Value) -> Answer {
+    let origin = named("site");
+    Aegis::before(&origin)
+        .set("sites[0].routes", json!([route]))
+        .start()
+        .get("/x")
+}
+
+rows! {
+    "sites[].hosts" they_are_answered {
+        let origin = named("x");
+        let statuses = ["one.test", "two.test"].map(|host| {
+            let aegis = Aegis::before(&origin).set("sites[0].hosts", json!([host])).start();
+            ["one.test", "two.test"].map(|h| aegis.curl("/").header(&format!("Host: {h}")).send().status)
+        });
+        assert_eq!(statuses, [[200, 404], [404, 200]]);
+    }
+    "sites[].origin" it_is_asked {
+        let bodies = [named("one"), named("two")].map(|origin| Aegis::before(&origin).start().get("/").text());
+        assert_eq!(bodies, ["one", "two"]);
+    }
+    "sites[].plugins" they_run {
+        let origin = named("site");
+        let bodies = [json!([]), json!(["answer"])].map(|plugins| {
+            with_answering(Aegis::before(&origin)).set("sites[0].plugins", plugins).start().get("/").text()
+        });
+        assert_eq!(bodies, ["site", "plugin"]);
+    }
+    "sites[].routes[].plugins" they_run_in_place_of_the_sites {
+        let origin = named("site");
+        let bodies = [json!([]), json!(["answer"])].map(|plugins| {
+            let aegis = with_answering(Aegis::before(&origin)).set("sites[0].plugins", json!(["answer"]));
+            aegis.set("sites[0].routes", json!([{ "match": { "path": "/x" }, "plugins": plugins }])).start().get("/x").text()
+        });
+        assert_eq!(bodies, ["site", "plugin"]);
+    }
+    "sites[].routes[].match.path" it_chooses {
+        let bodies = ["/x", "/y"].map(|path| with_route(&json!({ "match": { "path": path }, "respond": { "body": "route" } })).text());
+        assert_eq!(bodies, ["route", "site"]);
+    }
+    "sites[].routes[].match.methods" they_choose {
+        let route = |method: &str| json!({ "match": { "path": "/x", "methods": [method] }, "respond": { "body": "route" } });
+        assert_eq!(["GET", "POST"].map(|m| with_route(&route(m)).text()), ["route", "site"]);
+    }
+    "sites[].routes[].origin" it_is_asked_instead {
+        let bodies = [named("one"), named("two")].map(|o| with_route(&json!({ "match": { "path": "/x" }, "origin": o.url() })).text());
+        assert_eq!(bodies, ["one", "two"]);
+    }
+    "sites[].routes[].redirect.status" it_is_the_status_of_the_redirect {
+        let statuses = [301, 308].map(|status| with_route(&json!({ "match": { "path": "/x" }, "redirect": { "status": status, "to": "/y" } })).status);
+        assert_eq!(statuses, [301, 308]);
+    }
+    "sites[].routes[].redirect.to" it_is_where_to {
+        let to = ["/y", "/z"].map(|to| with_route(&json!({ "match": { "path": "/x" }, "redirect": { "to": to } })).header("location").to_owned());
+        assert_eq!(to, ["/y", "/z"]);
+    }
+    "sites[].routes[].respond.status" it_is_the_status_of_the_answer {
+        let statuses = [200, 410].map(|status| with_route(&json!({ "match": { "path": "/x" }, "respond": { "status": status } })).status);
+        assert_eq!(statuses, [200, 410]);
+    }
+    "sites[].routes[].respond.content_type" it_is_the_type_of_the_answer {
+        let types = ["text/html", "text/css"].map(|t| {
+            with_route(&json!({ "match": { "path": "/x" }, "respond": { "content_type": t } })).header("content-type").to_owned()
+        });
+        assert_eq!(types, ["text/html", "text/css"]);
+    }
+    "sites[].routes[].respond.body" it_is_the_answer {
+        let bodies = ["one", "two"].map(|body| with_route(&json!({ "match": { "path": "/x" }, "respond": { "body": body } })).text());
+        assert_eq!(bodies, ["one", "two"]);
+    }
+}
