@@ -7,7 +7,9 @@
 
 mod limits;
 mod rounds;
+mod verdicts;
 
-fn main() {
-    limits::run();
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    limits::run()?;
+    verdicts::run()
 }
