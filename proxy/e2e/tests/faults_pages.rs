@@ -78,8 +78,20 @@ fn what_is_no_http_is_400_and_the_origin_is_not_asked() {
         aegis
             .access_log()
             .iter()
-            .all(|line| line["status"] == 400 && line["error"] == "bad_request")
+            .all(|line| line["status"] == 400 && line["kind"] == "refused")
     );
+    for reason in [
+        "host_missing",
+        "version",
+        "control_byte",
+        "length_and_coding",
+    ] {
+        let label = format!("reason=\"{reason}\"");
+        let refused = aegis
+            .metrics()
+            .sum("aegis_requests_refused_total", &[&label]);
+        assert!((refused - 1.0).abs() < f64::EPSILON, "{reason}: {refused}");
+    }
 }
 
 #[test]

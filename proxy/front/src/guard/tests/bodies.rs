@@ -345,4 +345,3 @@ pub(super) fn sizes() -> Vec<Case> {
         .after(3),
     ]
 }
-
