@@ -82,6 +82,7 @@ impl Profile {
             memory_max: MEMORY_MAX,
             deadline: DEADLINE,
             deadline_per_kib: DEADLINE_PER_KIB,
+            deadline_max: limits::JOB_CPU_MAX,
             stack_max: limits::STACK_DEFAULT,
             http_call: Vec::new(),
             inspect: Inspect::Body,

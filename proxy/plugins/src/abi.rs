@@ -242,7 +242,7 @@ static FUNCTIONS: &[HostFunction] = &[
         ENV,
         "proxy_http_call",
         http::http_call,
-        "to pools named in the plugin's `http_call`; at most 8 waiting for a context, 20 s, 1 MiB each way"
+        "to pools named in the plugin's `http_call`; at most 8 waiting for a context, 20 s, 1 MiB each way; BadArgument in `proxy_on_response_body`"
     ),
     works!(
         ENV,

@@ -4,6 +4,7 @@ use crate::guest::{Fault, Guest};
 use crate::limits::LINGERING_MAX;
 use crate::state::{CallResponse, ROOT};
 use crate::stream::{Phase, Step, Stream};
+use crate::ticket::Waiter;
 use crate::verdict::{Decision, FaultKind, Verdict};
 use bytes::Bytes;
 use std::time::Duration;
@@ -70,7 +71,8 @@ impl Guest {
                 return Ok(Progress::settled(Decision::Close));
             }
             if stream.paused {
-                if pending {
+                let blocks = stream.waiter.as_ref().is_some_and(Waiter::is_blocking);
+                if pending && !blocks {
                     return Ok(Progress::Waiting);
                 }
                 if stream.steps.is_empty() {
@@ -125,16 +127,6 @@ impl Guest {
                     None => 0,
                 }
             }
-            Step::RequestTrailers(fields) => {
-                stream.phase = Phase::RequestTrailers;
-                let fields = crate::fields::FieldList::new(fields);
-                let n = count(fields.items().len());
-                stream.request_trailers = fields;
-                match self.exports.request_trailers.clone() {
-                    Some(f) => self.call(&f, id, (guest_id, n))?,
-                    None => 0,
-                }
-            }
             Step::ResponseHeaders(head) => {
                 stream.phase = Phase::ResponseHeaders;
                 stream.status = head.status;
@@ -159,16 +151,6 @@ impl Guest {
                 let len = count(stream.response_body.len());
                 match self.exports.response_body.clone() {
                     Some(f) => self.call(&f, id, (guest_id, len, end.into()))?,
-                    None => 0,
-                }
-            }
-            Step::ResponseTrailers(fields) => {
-                stream.phase = Phase::ResponseTrailers;
-                let fields = crate::fields::FieldList::new(fields);
-                let n = count(fields.items().len());
-                stream.response_trailers = fields;
-                match self.exports.response_trailers.clone() {
-                    Some(f) => self.call(&f, id, (guest_id, n))?,
                     None => 0,
                 }
             }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// What the host needs to know.
 pub struct HostConfig {
-    /// Threads that run plugins; 0 = one less than the machine has cores, at least one.
+    /// Threads that run plugins; 0 = one less than the machine has cores, at least two.
     pub threads: usize,
     /// Requests waiting for a thread.
     pub queue_max: usize,
@@ -126,7 +126,9 @@ impl Host {
         let failed = |error: std::io::Error| PluginError::Host(error.to_string());
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = match config.threads {
-            0 => cores.saturating_sub(1).max(1),
+            // With one thread, one slow body would have all other requests refused for as long as it is judged; a
+            // second one costs those that serve little, since both give way to them.
+            0 => cores.saturating_sub(1).max(2),
             threads => threads,
         };
         let core = Arc::new(Core {
@@ -213,6 +215,7 @@ impl Host {
             template,
             deadline: spec.deadline,
             deadline_per_kib: spec.deadline_per_kib,
+            deadline_max: spec.deadline_max.max(spec.deadline),
             inspect: spec.inspect,
         });
         plugin.install(Role::Request, Box::new(first), None);
@@ -320,6 +323,7 @@ fn identity(spec: &PluginSpec, wasm: &[u8]) -> [u8; 32] {
         memory_max,
         deadline,
         deadline_per_kib,
+        deadline_max,
         stack_max,
         http_call,
         inspect,
@@ -329,7 +333,7 @@ fn identity(spec: &PluginSpec, wasm: &[u8]) -> [u8; 32] {
     hasher.update(blake3::hash(wasm).as_bytes());
     hasher.update(blake3::hash(config).as_bytes());
     let rest = format!(
-        "{name:?} {memory_max} {deadline:?} {deadline_per_kib:?} {stack_max} {http_call:?} {inspect:?} {body_max}"
+        "{name:?} {memory_max} {deadline:?} {deadline_per_kib:?} {deadline_max:?} {stack_max} {http_call:?} {inspect:?} {body_max}"
     );
     hasher.update(rest.as_bytes());
     *hasher.finalize().as_bytes()

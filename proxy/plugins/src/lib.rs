@@ -31,6 +31,7 @@ mod pairs;
 mod plugin;
 mod pool;
 mod slot;
+mod source;
 mod spec;
 mod state;
 mod stream;

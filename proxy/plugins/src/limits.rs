@@ -3,14 +3,17 @@
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
-/// Largest module file.
-pub const MODULE_MAX: u64 = 128 << 20;
+/// Largest module file: what all files that settings refer to may have together.
+pub const MODULE_MAX: u64 = aegis_settings::limits::REFERENCED_BYTES_MAX;
 /// Call stack of a guest when nothing else is said.
 pub const STACK_DEFAULT: usize = 1 << 20;
 /// Largest call stack a plugin may be given; threads that run guests have twice as much.
 pub const STACK_MAX: usize = 4 << 20;
 /// Native stack of a thread that runs guests.
 pub(crate) const THREAD_STACK: usize = 2 * STACK_MAX;
+/// Longest CPU time of one job, whatever the length of its body, unless its plugin's `deadline` alone is longer: a thread
+/// of the pool is everybody's.
+pub const JOB_CPU_MAX: Duration = Duration::from_secs(10);
 /// CPU time for start and configure together.
 pub const CONFIGURE_MAX: Duration = Duration::from_secs(30);
 /// Entries in all tables of an instance; Go puts every function into one.

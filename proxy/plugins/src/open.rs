@@ -3,7 +3,8 @@
 use crate::plugin::Plugin;
 use crate::pool::{Act, Job};
 use crate::slot::Slot;
-use crate::spec::{Fields, ResponseHead};
+use crate::source::Source;
+use crate::spec::ResponseHead;
 use crate::stream::Step;
 use crate::ticket::{self, Waiter};
 use crate::verdict::Verdict;
@@ -17,6 +18,7 @@ pub struct OpenContext {
     plugin: Arc<Plugin>,
     slot: Arc<Slot>,
     site: Arc<str>,
+    source: Source,
     id: u32,
 }
 
@@ -30,11 +32,18 @@ impl std::fmt::Debug for OpenContext {
 }
 
 impl OpenContext {
-    pub(crate) fn new(plugin: Arc<Plugin>, slot: Arc<Slot>, site: Arc<str>, id: u32) -> Self {
+    pub(crate) fn new(
+        plugin: Arc<Plugin>,
+        slot: Arc<Slot>,
+        site: Arc<str>,
+        source: Source,
+        id: u32,
+    ) -> Self {
         Self {
             plugin,
             slot,
             site,
+            source,
             id,
         }
     }
@@ -52,34 +61,19 @@ impl OpenContext {
             .await
     }
 
-    /// Shows the request's trailers, which end it.
-    pub async fn request_trailers(&mut self, fields: Fields) -> Verdict {
-        self.ask(Step::RequestTrailers(fields), false, 0).await
-    }
-
     /// Shows the head of the response.
     pub async fn response_headers(&mut self, head: ResponseHead) -> Verdict {
         self.ask(Step::ResponseHeaders(head), false, 0).await
     }
 
-    /// Shows a part of the response's body.
-    pub async fn response_body(&mut self, more: Vec<Bytes>, end: bool) -> Verdict {
-        let len = len(&more);
-        self.ask(Step::ResponseBody { chunks: more, end }, false, len)
-            .await
-    }
-
-    /// [`Self::response_body`] on a thread that may block (under `block_in_place`).
+    /// Shows a part of the response's body. Only on a thread that may block (under `block_in_place`): it waits for the
+    /// wait budget and the job's CPU time, and the module cannot have it wait for an HTTP call.
     pub fn response_body_blocking(&mut self, more: Vec<Bytes>, end: bool) -> Verdict {
         let len = len(&more);
         let (waiter, pending) = ticket::pair_blocking();
         self.push(Step::ResponseBody { chunks: more, end }, false, len, waiter);
-        pending.wait(self.plugin.name(), self.plugin.core.wait_max)
-    }
-
-    /// Shows the response's trailers.
-    pub async fn response_trailers(&mut self, fields: Fields) -> Verdict {
-        self.ask(Step::ResponseTrailers(fields), false, 0).await
+        let plugin = &self.plugin;
+        pending.wait(plugin.name(), plugin.core.wait_max, plugin.budget(len))
     }
 
     async fn ask(&mut self, step: Step, more: bool, body_len: usize) -> Verdict {
@@ -102,10 +96,9 @@ impl OpenContext {
     }
 
     fn act(&self, act: Act) {
-        self.plugin
-            .core
-            .queue
-            .push_bound(Job::bound(&self.plugin, &self.slot, &self.site, act));
+        let mut job = Job::bound(&self.plugin, &self.slot, &self.site, act);
+        job.source = Some(self.source);
+        self.plugin.core.queue.push_bound(job);
     }
 }
 

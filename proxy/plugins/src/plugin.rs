@@ -10,6 +10,7 @@ use crate::host::Core;
 use crate::open::OpenContext;
 use crate::pool::{Job, NewRequest, Task};
 use crate::slot::Slot;
+use crate::source::Source;
 use crate::spec::{Body, Inspect, Properties, RequestHead};
 use crate::stream::Step;
 use crate::ticket;
@@ -32,6 +33,7 @@ pub struct Plugin {
     template: Template,
     deadline: Duration,
     deadline_per_kib: Duration,
+    deadline_max: Duration,
     pub(crate) inspect: Inspect,
     slots: Mutex<instances::Slots>,
     /// Nanoseconds of CPU a request takes for each KiB and one more; a moving average.
@@ -67,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) template: Template,
     pub(crate) deadline: Duration,
     pub(crate) deadline_per_kib: Duration,
+    pub(crate) deadline_max: Duration,
     pub(crate) inspect: Inspect,
 }
 
@@ -94,6 +97,7 @@ impl Plugin {
             template: parts.template,
             deadline: parts.deadline,
             deadline_per_kib: parts.deadline_per_kib,
+            deadline_max: parts.deadline_max,
             inspect: parts.inspect,
             slots: Mutex::default(),
             unit_cost: AtomicU64::new(0),
@@ -171,10 +175,12 @@ impl Plugin {
                 waiter.rebuilding();
             }
             let site = properties.site.clone();
+            let source = Some(Source::of(head.source.ip()));
             let cost = cost_of(&plugin.unit_cost, body_len);
             plugin.core.queue.push(Job {
                 plugin: plugin.clone(),
                 site,
+                source,
                 task: Task::Request(Box::new(NewRequest {
                     head,
                     properties,
@@ -195,6 +201,7 @@ impl Plugin {
         let kib = u32::try_from(body_len.div_ceil(1024)).unwrap_or(u32::MAX);
         self.deadline
             .saturating_add(self.deadline_per_kib.saturating_mul(kib))
+            .min(self.deadline_max)
     }
 
     /// Remembers what a request cost.
@@ -213,9 +220,10 @@ impl Plugin {
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         site: &Arc<str>,
+        source: Source,
         id: u32,
     ) -> OpenContext {
-        OpenContext::new(self.clone(), slot.clone(), site.clone(), id)
+        OpenContext::new(self.clone(), slot.clone(), site.clone(), source, id)
     }
 
     pub(crate) fn template(&self) -> &Template {
@@ -244,4 +252,20 @@ fn cost_of(unit_cost: &AtomicU64, body_len: usize) -> u64 {
     unit_cost
         .load(Ordering::Relaxed)
         .saturating_mul(units(body_len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn the_cpu_time_of_a_job_grows_with_its_body_and_has_a_bound() {
+        let plugin = testing::plugin("budget");
+        assert_eq!(plugin.budget(0), Duration::from_millis(20));
+        assert_eq!(plugin.budget(1), Duration::from_millis(21));
+        assert_eq!(plugin.budget(1 << 20), Duration::from_millis(1044));
+        assert_eq!(plugin.budget(1 << 30), Duration::from_secs(10));
+        assert_eq!(plugin.budget(usize::MAX), Duration::from_secs(10));
+    }
 }

@@ -4,9 +4,13 @@
 //! instance (more body, a response, the answer of an HTTP call) go before its new requests, and are not counted against
 //! the queue's length: there are never more than a few for each open context. When the queue is full, the newest request
 //! of the site with the most of them makes room.
+//!
+//! Of the jobs that wait, those go first whose source has none running, and no source ever holds the last thread
+//! ([`crate::source`]).
 
 use crate::plugin::Plugin;
 use crate::slot::Slot;
+use crate::source::{Running, Source};
 use crate::spec::{Properties, RequestHead};
 use crate::state::CallResponse;
 use crate::stream::Step;
@@ -36,6 +40,8 @@ pub(crate) fn be_nice(by: i32) {
 pub(crate) struct Job {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) site: Arc<str>,
+    /// For whom; none if it is for nobody in particular.
+    pub(crate) source: Option<Source>,
     pub(crate) task: Task,
     pub(crate) queued: Instant,
     /// CPU time it is expected to take, in nanoseconds.
@@ -92,6 +98,7 @@ impl Job {
         Self {
             plugin: plugin.clone(),
             site: site.clone(),
+            source: None,
             task: Task::Bound(slot.clone(), act),
             queued: Instant::now(),
             cost: 0,
@@ -126,14 +133,20 @@ pub(crate) struct Queue {
     wait_max: Duration,
 }
 
-#[derive(Default)]
 struct Inner {
     lanes: HashMap<Arc<str>, Lane>,
     /// Sites with jobs, in the order of their turns.
     turns: VecDeque<Arc<str>>,
     requests: usize,
     cost: u64,
+    running: Running,
     stopped: bool,
+}
+
+/// Where a job is in its lane.
+enum Place {
+    Bound(usize),
+    Request(usize),
 }
 
 #[derive(Default)]
@@ -146,7 +159,14 @@ struct Lane {
 impl Queue {
     pub(crate) fn new(max: usize, threads: usize, wait_max: Duration) -> Self {
         Self {
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner {
+                lanes: HashMap::new(),
+                turns: VecDeque::new(),
+                requests: 0,
+                cost: 0,
+                running: Running::new(threads),
+                stopped: false,
+            }),
             ready: Condvar::new(),
             max: max.max(1),
             threads: u64::try_from(threads.max(1)).unwrap_or(1),
@@ -210,6 +230,15 @@ impl Queue {
         }
     }
 
+    /// A job that was taken out is over.
+    pub(crate) fn done(&self, source: Option<Source>) {
+        if source.is_some() {
+            self.inner.lock().running.end(source);
+            // What waited for it may be for another thread than this one.
+            self.ready.notify_one();
+        }
+    }
+
     /// Ends all jobs and all threads.
     pub(crate) fn stop(&self) {
         let mut inner = self.inner.lock();
@@ -251,13 +280,21 @@ impl Inner {
         PLUGIN_QUEUE_LENGTH.set(i64::try_from(self.requests).unwrap_or(i64::MAX));
     }
 
+    /// Takes out the next job whose source may have one more running.
     fn next(&mut self) -> Option<Job> {
-        let site = self.turns.pop_front()?;
+        let (turn, place) = self
+            .find(Running::is_idle)
+            .or_else(|| self.find(Running::has_room))?;
+        let site = self.turns.remove(turn)?;
         let lane = self.lanes.get_mut(&site)?;
-        let bound = lane.bound.pop_front();
-        let is_request = bound.is_none();
-        let job = bound.or_else(|| lane.requests.pop_front());
-        let cost = job.as_ref().filter(|_| is_request).map(|job| job.cost);
+        let (job, cost) = match place {
+            Place::Bound(at) => (lane.bound.remove(at), None),
+            Place::Request(at) => {
+                let job = lane.requests.remove(at);
+                let cost = job.as_ref().map(|job| job.cost);
+                (job, cost)
+            }
+        };
         if let Some(cost) = cost {
             lane.cost = lane.cost.saturating_sub(cost);
         }
@@ -269,7 +306,20 @@ impl Inner {
         if let Some(cost) = cost {
             self.removed(cost);
         }
+        self.running.begin(job.as_ref().and_then(|job| job.source));
         job
+    }
+
+    /// The first job in turn whose source is as asked for. Those of one source keep their order.
+    fn find(&self, may: fn(&Running, Option<Source>) -> bool) -> Option<(usize, Place)> {
+        let first =
+            |jobs: &VecDeque<Job>| jobs.iter().position(|job| may(&self.running, job.source));
+        self.turns.iter().enumerate().find_map(|(turn, site)| {
+            let lane = self.lanes.get(site)?;
+            let bound = first(&lane.bound).map(Place::Bound);
+            let place = bound.or_else(|| first(&lane.requests).map(Place::Request))?;
+            Some((turn, place))
+        })
     }
 
     fn waiting(&self, site: &str) -> usize {
@@ -303,76 +353,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing;
-
-    /// The order in which jobs of these sites come out.
-    fn order(queue: &Queue, n: usize) -> String {
-        (0..n)
-            .filter_map(|_| Some(queue.pop()?.site.to_string()))
-            .collect()
-    }
-
-    #[test]
-    fn sites_take_turns_whatever_their_number_of_jobs() {
-        let plugin = testing::plugin("turns");
-        let queue = Queue::new(100, 1, Duration::from_secs(1));
-        for site in "aaaaabbc".chars() {
-            queue.push(testing::request(&plugin, &site.to_string(), 0).0);
-        }
-        assert_eq!(order(&queue, 8), "abcabaaa");
-    }
-
-    #[test]
-    fn jobs_for_an_instance_go_before_new_requests_of_their_site() {
-        let plugin = testing::plugin("bound");
-        let queue = Queue::new(100, 1, Duration::from_secs(1));
-        for site in ["a", "a", "b"] {
-            queue.push(testing::request(&plugin, site, 0).0);
-        }
-        let slot = Arc::new(Slot::busy());
-        queue.push_bound(Job::bound(&plugin, &slot, &"a".into(), Act::Tick));
-        let bound = |job: Option<Job>| job.is_some_and(|job| matches!(job.task, Task::Bound(..)));
-        assert!(bound(queue.pop()));
-        assert_eq!(order(&queue, 3), "baa");
-    }
-
-    #[test]
-    fn a_request_that_would_wait_too_long_behind_its_own_site_is_refused_at_once() {
-        let plugin = testing::plugin("cost");
-        let queue = Queue::new(100, 2, Duration::from_millis(10));
-        let ms = 1_000_000;
-        // Two threads: 24 ms of work are a wait of 12.
-        let waiting: Vec<_> = (0..4)
-            .map(|_| {
-                let (job, pending) = testing::request(&plugin, "a", 8 * ms);
-                queue.push(job);
-                pending
-            })
-            .collect();
-        let refused = waiting
-            .iter()
-            .filter(|pending| pending.is_decided())
-            .count();
-        assert_eq!(refused, 1);
-        // Another site waits for its own work only.
-        let (job, pending) = testing::request(&plugin, "b", 8 * ms);
-        queue.push(job);
-        assert!(!pending.is_decided());
-    }
-
-    #[test]
-    fn a_stopped_queue_refuses_everything() {
-        let plugin = testing::plugin("stop");
-        let queue = Queue::new(100, 1, Duration::from_secs(1));
-        let (job, pending) = testing::request(&plugin, "a", 0);
-        queue.push(job);
-        queue.stop();
-        assert!(pending.is_decided());
-        let (job, pending) = testing::request(&plugin, "a", 0);
-        queue.push(job);
-        assert!(pending.is_decided());
-        assert!(queue.pop().is_none());
-    }
-}
+mod tests;

@@ -26,6 +26,9 @@ pub struct PluginSpec {
     pub deadline: Duration,
     /// More of it for each KiB of body.
     pub deadline_per_kib: Duration,
+    /// Never more than this for a body of any length, unless `deadline` alone is; [`crate::limits::JOB_CPU_MAX`] is a
+    /// good value.
+    pub deadline_max: Duration,
     /// Call stack of the guest, in bytes; at most [`crate::limits::STACK_MAX`].
     pub stack_max: usize,
     /// Pools it may call by `proxy_http_call`.
@@ -47,6 +50,7 @@ impl PluginSpec {
             memory_max: plugin.memory_max,
             deadline: plugin.deadline,
             deadline_per_kib: plugin.deadline_per_kib,
+            deadline_max: crate::limits::JOB_CPU_MAX,
             stack_max: crate::limits::STACK_DEFAULT,
             http_call: plugin.http_call.clone(),
             inspect: plugin.inspect_response,

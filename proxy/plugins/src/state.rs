@@ -3,7 +3,7 @@
 use crate::body::Buffer;
 use crate::calls::HttpCallRequest;
 use crate::fields::FieldList;
-use crate::limits::{CALLS_PER_CONTEXT, CALLS_PER_INSTANCE, Limiter};
+use crate::limits::{CALLS_PER_CONTEXT, CALLS_PER_INSTANCE, Limiter, VERDICT_MAX};
 use crate::spec::Fields;
 use crate::stream::Stream;
 use crate::vm::Vm;
@@ -143,6 +143,8 @@ pub(crate) struct Budget {
 /// Wall time over CPU time at which a job is ended all the same.
 const WALL_FACTOR: u32 = 20;
 const WALL_MIN: Duration = Duration::from_secs(2);
+/// … but a job of seconds has no need of minutes.
+const WALL_FACTOR_LONG: u32 = 4;
 
 impl Default for Budget {
     fn default() -> Self {
@@ -169,7 +171,8 @@ impl Budget {
             .cpu
             .checked_sub(self.used())
             .filter(|left| !left.is_zero())?;
-        let wall_max = self.cpu.saturating_mul(WALL_FACTOR).max(WALL_MIN);
+        let long = self.cpu.saturating_mul(WALL_FACTOR_LONG).max(VERDICT_MAX);
+        let wall_max = self.cpu.saturating_mul(WALL_FACTOR).max(WALL_MIN).min(long);
         (self.started.elapsed() < wall_max).then(|| ticks(left))
     }
 

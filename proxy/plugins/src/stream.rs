@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A callback to come.
+/// A callback to come. Trailers have none: the proxy under us does not hand them over.
 #[derive(Debug)]
 pub(crate) enum Step {
     /** `proxy_on_request_headers` */
@@ -26,8 +26,6 @@ pub(crate) enum Step {
         /** The last. */
         end: bool,
     },
-    /** `proxy_on_request_trailers` */
-    RequestTrailers(crate::spec::Fields),
     /** `proxy_on_response_headers` */
     ResponseHeaders(ResponseHead),
     /** `proxy_on_response_body` */
@@ -37,8 +35,6 @@ pub(crate) enum Step {
         /** The last. */
         end: bool,
     },
-    /** `proxy_on_response_trailers` */
-    ResponseTrailers(crate::spec::Fields),
 }
 
 /// How far a stream has come; decides what may be read and what may still be changed.
@@ -46,12 +42,10 @@ pub(crate) enum Step {
 pub(crate) enum Phase {
     RequestHeaders,
     RequestBody,
-    RequestTrailers,
     /// The request's verdict is out, the response is not here.
     Between,
     ResponseHeaders,
     ResponseBody,
-    ResponseTrailers,
     Done,
 }
 
@@ -69,11 +63,9 @@ pub(crate) struct Stream {
     pub(crate) partial: bool,
     pub(crate) request: FieldList,
     pub(crate) request_body: Buffer,
-    pub(crate) request_trailers: FieldList,
     pub(crate) status: u16,
     pub(crate) response: FieldList,
     pub(crate) response_body: Buffer,
-    pub(crate) response_trailers: FieldList,
     pub(crate) local: Option<LocalResponse>,
     pub(crate) closed: bool,
     pub(crate) events: Vec<ForeignEvent>,
@@ -117,11 +109,9 @@ impl Stream {
             partial: false,
             request: FieldList::new(fields),
             request_body: Buffer::default(),
-            request_trailers: FieldList::default(),
             status: 0,
             response: FieldList::default(),
             response_body: Buffer::default(),
-            response_trailers: FieldList::default(),
             local: None,
             closed: false,
             events: Vec::new(),
@@ -137,7 +127,7 @@ impl Stream {
 
     /// Whether the stream is still in its request half.
     pub(crate) fn in_request(&self) -> bool {
-        self.phase <= Phase::RequestTrailers
+        self.phase <= Phase::RequestBody
     }
 
     /// Keeps a message of the module for the verdict; `false` if there are too many.

@@ -17,6 +17,7 @@ pub(crate) fn spec(name: &str) -> PluginSpec {
         memory_max: 16 << 20,
         deadline: Duration::from_millis(20),
         deadline_per_kib: Duration::from_millis(1),
+        deadline_max: crate::limits::JOB_CPU_MAX,
         stack_max: crate::limits::STACK_DEFAULT,
         http_call: Vec::new(),
         inspect: Inspect::Off,
@@ -76,6 +77,7 @@ pub(crate) fn request(plugin: &Arc<Plugin>, site: &str, cost: u64) -> (Job, Pend
     let job = Job {
         plugin: plugin.clone(),
         site: site.into(),
+        source: None,
         task: Task::Request(Box::new(NewRequest {
             head: Arc::new(head),
             properties: Arc::new(Properties::default()),

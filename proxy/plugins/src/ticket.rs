@@ -5,9 +5,12 @@ use crate::verdict::{FaultKind, Verdict};
 use aegis_telemetry::events::PluginFault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+/// What a blocking wait adds to the job's CPU time: threads of the pool give way to others.
+const BUSY_SLACK: Duration = Duration::from_secs(1);
 
 const QUEUED: u8 = 0;
 /// Queued, and its plugin has no live instance: one is being configured.
@@ -58,6 +61,11 @@ impl Waiter {
     pub(crate) fn rebuilding(&self) {
         // Lost against a start or an abandonment, there is nothing to extend.
         self.ticket.step(QUEUED, REBUILDING);
+    }
+
+    /// Whether a thread that serves requests stands still for it.
+    pub(crate) fn is_blocking(&self) -> bool {
+        matches!(self.reply, Reply::Blocking(_))
     }
 
     pub(crate) fn gone(&self) -> bool {
@@ -193,18 +201,59 @@ impl Pending {
 }
 
 impl PendingBlocking {
-    /// As [`Pending::wait`], on this thread.
-    pub(crate) fn wait(self, plugin: &str, wait_max: Duration) -> Verdict {
+    /// Waits at most `wait_max` for a start, and then for the verdict of a job that has `cpu` to use: a thread that
+    /// serves requests stands still meanwhile.
+    pub(crate) fn wait(self, plugin: &str, wait_max: Duration, cpu: Duration) -> Verdict {
+        let lost = || Verdict::fault(FaultKind::Lost);
         match self.verdict.recv_timeout(wait_max) {
-            Ok(verdict) => verdict,
-            Err(mpsc::RecvTimeoutError::Disconnected) => Verdict::fault(FaultKind::Lost),
-            Err(mpsc::RecvTimeoutError::Timeout) => match self.ticket.late() {
-                Late::GiveUp => too_late(plugin),
-                Late::Running | Late::Rebuilding => self
-                    .verdict
-                    .recv()
-                    .unwrap_or_else(|_| Verdict::fault(FaultKind::Lost)),
-            },
+            Ok(verdict) => return verdict,
+            Err(RecvTimeoutError::Disconnected) => return lost(),
+            Err(RecvTimeoutError::Timeout) => {}
         }
+        if matches!(self.ticket.late(), Late::GiveUp) {
+            return too_late(plugin);
+        }
+        match self.verdict.recv_timeout(cpu.saturating_add(BUSY_SLACK)) {
+            Ok(verdict) => verdict,
+            Err(RecvTimeoutError::Disconnected) => lost(),
+            Err(RecvTimeoutError::Timeout) => {
+                self.ticket.0.store(ABANDONED, Ordering::Release);
+                PluginFault {
+                    plugin,
+                    kind: FaultKind::Lost.as_str(),
+                    detail: "a response's body was not judged within the wait budget and the job's CPU time",
+                }
+                .emit();
+                lost()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_blocking_wait_ends_when_a_job_that_runs_never_answers() {
+        let (waiter, pending) = pair_blocking();
+        assert!(waiter.start());
+        let begun = Instant::now();
+        let verdict = pending.wait("never", Duration::from_millis(1), Duration::from_millis(1));
+        assert_eq!(verdict.decision, crate::Decision::Fault(FaultKind::Lost));
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert!(waiter.gone());
+    }
+
+    #[test]
+    fn a_blocking_wait_ends_when_no_thread_takes_the_job() {
+        let (waiter, pending) = pair_blocking();
+        let verdict = pending.wait("queued", Duration::from_millis(1), Duration::from_secs(60));
+        assert_eq!(
+            verdict.decision,
+            crate::Decision::Fault(FaultKind::QueueWait)
+        );
+        assert!(!waiter.start());
     }
 }

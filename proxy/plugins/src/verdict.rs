@@ -28,7 +28,9 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(crate) fn fault(kind: FaultKind) -> Self {
+    /// No verdict, for this reason.
+    #[must_use]
+    pub fn fault(kind: FaultKind) -> Self {
         Self {
             decision: Decision::Fault(kind),
             held: false,

@@ -6,6 +6,7 @@ use crate::limits::{LINGER_MAX, VERDICT_MAX};
 use crate::plugin::Plugin;
 use crate::pool::{Act, Job, NewRequest, Task};
 use crate::slot::{Slot, Taken};
+use crate::source::Source;
 use crate::spec::Inspect;
 use crate::state::CallResponse;
 use crate::stream::{Phase, Stream};
@@ -23,7 +24,9 @@ use std::time::Duration;
 /// Does jobs until the pool stops.
 pub(crate) fn run(core: &Core) {
     while let Some(job) = core.queue.pop() {
+        let source = job.source;
         one(job);
+        core.queue.done(source);
     }
 }
 
@@ -186,6 +189,7 @@ impl Desk<'_> {
             return Ok(());
         };
         let (in_request, more) = (stream.in_request(), stream.more);
+        let source = Source::of(stream.head.source.ip());
         let Some(waiter) = stream.waiter.take() else {
             return Ok(());
         };
@@ -193,7 +197,7 @@ impl Desk<'_> {
         let open = decision == Decision::Continue && (more || inspects || !in_request);
         let mut verdict = self.guest.verdict(id, decision, held, !more);
         if first && open {
-            verdict.open = Some(self.plugin.context(self.slot, &self.site, id));
+            verdict.open = Some(self.plugin.context(self.slot, &self.site, source, id));
         }
         waiter.send(verdict);
         if open || !first {

@@ -10,11 +10,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, LazyLock, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Lines kept of each output; older ones are dropped.
 const LINES_MAX: usize = 20_000;
+/// Longest wait for what an ended child still had in its pipes.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 type Spawn = (Command, mpsc::Sender<std::io::Result<Child>>);
 
@@ -38,6 +40,7 @@ pub struct Process {
     child: Mutex<Child>,
     name: String,
     output: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -69,12 +72,19 @@ impl Process {
             .expect("the spawner answers")
             .unwrap_or_else(|e| panic!("cannot start {}: {e}", program.display()));
         let output = Arc::new(Mutex::new(Vec::new()));
-        if let Some(out) = child.stdout.take() {
-            keep_lines(out, Arc::clone(&output));
-        }
-        if let Some(err) = child.stderr.take() {
-            keep_lines(err, Arc::clone(&output));
-        }
+        let mut readers = Vec::new();
+        readers.extend(
+            child
+                .stdout
+                .take()
+                .map(|out| keep_lines(out, Arc::clone(&output))),
+        );
+        readers.extend(
+            child
+                .stderr
+                .take()
+                .map(|err| keep_lines(err, Arc::clone(&output))),
+        );
         let name = program
             .file_name()
             .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
@@ -83,6 +93,7 @@ impl Process {
             child: Mutex::new(child),
             name,
             output,
+            readers,
         }
     }
 
@@ -123,9 +134,21 @@ impl Process {
         })
     }
 
-    /// Its exit status, when it has ended.
+    /// Its exit status, when it has ended; all it said is then in [`Process::output`].
     pub fn ended(&self) -> Option<ExitStatus> {
-        self.child.lock().try_wait().expect("the state of a child")
+        let status = self
+            .child
+            .lock()
+            .try_wait()
+            .expect("the state of a child")?;
+        // A child of its own may keep the pipes open for longer.
+        wait::try_within(LAST_WORDS, || {
+            self.readers
+                .iter()
+                .all(JoinHandle::is_finished)
+                .then_some(())
+        });
+        Some(status)
     }
 
     /// Waits for its end.
@@ -157,7 +180,7 @@ impl Drop for Process {
     }
 }
 
-fn keep_lines(from: impl Read + Send + 'static, to: Arc<Mutex<Vec<String>>>) {
+fn keep_lines(from: impl Read + Send + 'static, to: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(from).lines() {
             let Ok(line) = line else { return };
@@ -167,5 +190,30 @@ fn keep_lines(from: impl Read + Send + 'static, to: Arc<Mutex<Vec<String>>>) {
             }
             lines.push(line);
         }
-    });
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Process;
+    use std::path::Path;
+    use std::time::Duration;
+
+    #[test]
+    fn what_a_child_said_last_is_there_when_it_has_ended() {
+        for _ in 0..20 {
+            let child = Process::start(Path::new("sh"), ["-c", "seq 5000; echo bye >&2; exit 3"]);
+            assert_eq!(child.wait(Duration::from_secs(10)).code(), Some(3));
+            assert!(child.output().contains("bye") && child.output().contains("5000"));
+        }
+    }
+
+    #[test]
+    fn a_dropped_child_is_gone() {
+        let child = Process::start(Path::new("sleep"), ["600"]);
+        let proc = format!("/proc/{}", child.id());
+        assert!(Path::new(&proc).exists());
+        drop(child);
+        assert!(!Path::new(&proc).exists());
+    }
 }

@@ -6,6 +6,7 @@ use crate::fields::{is_token, is_value};
 use crate::limits::{CALL_BODY_MAX, CALL_TIME_MAX, NAME_MAX};
 use crate::memory::{Call, Halt, Status, answer, copy, put_u32, slice, view};
 use crate::spec::Fields;
+use crate::stream::Phase;
 use crate::verdict::FaultKind;
 use aegis_telemetry::events::PluginFault;
 use bytes::Bytes;
@@ -42,6 +43,13 @@ pub(super) fn http_call(
                 detail: &format!("it may not call the pool `{name}`; `http_call` of the plugin lists those it may"),
             }
             .emit();
+            return Err(Status::BadArgument.into());
+        }
+        let judged_now = state
+            .stream()
+            .is_some_and(|stream| stream.phase == Phase::ResponseBody);
+        if judged_now {
+            // A thread that serves requests stands still until the body is judged.
             return Err(Status::BadArgument.into());
         }
         let timeout = Duration::from_millis(timeout_ms.cast_unsigned().into());

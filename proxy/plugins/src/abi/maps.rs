@@ -1,7 +1,8 @@
-//! Header and trailer fields.
+//! Header fields, and the trailer fields of an HTTP call's response.
 //!
 //! A map can be read from its own callback on, and changed while what it belongs to has not been sent: request fields
-//! until the request's verdict, response fields in `proxy_on_response_headers`, trailers in their callback.
+//! until the request's verdict, response fields in `proxy_on_response_headers`. Trailers of requests and responses do not
+//! exist here: their maps are a bad argument.
 
 use crate::fields::{FieldError, FieldList};
 use crate::limits::{FIELDS_BYTES_MAX, hit};
@@ -9,11 +10,10 @@ use crate::memory::{Call, Halt, Status, answer, copy, give, give_bytes, put_len,
 use crate::pairs::{self, PairsError};
 use crate::state::State;
 use crate::stream::Phase;
+use bytes::Bytes;
 
 const REQUEST_HEADERS: i32 = 0;
-const REQUEST_TRAILERS: i32 = 1;
 const RESPONSE_HEADERS: i32 = 2;
-const RESPONSE_TRAILERS: i32 = 3;
 const CALL_RESPONSE_HEADERS: i32 = 6;
 const CALL_RESPONSE_TRAILERS: i32 = 7;
 
@@ -22,15 +22,9 @@ fn readable(state: &State, kind: i32) -> Result<&FieldList, Halt> {
     let response = state.calls.response.as_ref();
     let list = match kind {
         REQUEST_HEADERS => stream.map(|s| &s.request),
-        REQUEST_TRAILERS => stream
-            .filter(|s| s.phase >= Phase::RequestTrailers)
-            .map(|s| &s.request_trailers),
         RESPONSE_HEADERS => stream
             .filter(|s| s.phase >= Phase::ResponseHeaders)
             .map(|s| &s.response),
-        RESPONSE_TRAILERS => stream
-            .filter(|s| s.phase >= Phase::ResponseTrailers)
-            .map(|s| &s.response_trailers),
         CALL_RESPONSE_HEADERS => response.map(|r| &r.headers),
         CALL_RESPONSE_TRAILERS => response.map(|r| &r.trailers),
         _ => None,
@@ -41,12 +35,8 @@ fn readable(state: &State, kind: i32) -> Result<&FieldList, Halt> {
 fn writable(state: &mut State, kind: i32) -> Result<&mut FieldList, Halt> {
     let stream = state.stream_mut().ok_or(Status::BadArgument)?;
     let list = match (kind, stream.phase) {
-        (REQUEST_HEADERS, Phase::RequestHeaders | Phase::RequestBody | Phase::RequestTrailers) => {
-            &mut stream.request
-        }
-        (REQUEST_TRAILERS, Phase::RequestTrailers) => &mut stream.request_trailers,
+        (REQUEST_HEADERS, Phase::RequestHeaders | Phase::RequestBody) => &mut stream.request,
         (RESPONSE_HEADERS, Phase::ResponseHeaders) => &mut stream.response,
-        (RESPONSE_TRAILERS, Phase::ResponseTrailers) => &mut stream.response_trailers,
         _ => return Err(Status::BadArgument.into()),
     };
     Ok(list)
@@ -127,39 +117,55 @@ pub(super) fn get_value(
 }
 
 pub(super) fn add(
-    mut call: Call<'_>,
+    call: Call<'_>,
     kind: i32,
     name: i32,
     name_len: i32,
     value: i32,
     value_len: i32,
 ) -> wasmtime::Result<i32> {
-    let mut act = || -> Result<(), Halt> {
-        let (memory, state) = view(&mut call)?;
-        let list = writable(state, kind)?;
-        let name = copy(memory, name, name_len, FIELDS_BYTES_MAX)?;
-        let value = copy(memory, value, value_len, FIELDS_BYTES_MAX)?;
-        list.add(name, value).map_err(|e| refused(&e))
-    };
-    answer(act())
+    edit(
+        call,
+        kind,
+        (name, name_len),
+        (value, value_len),
+        FieldList::add,
+    )
 }
 
 pub(super) fn replace(
-    mut call: Call<'_>,
+    call: Call<'_>,
     kind: i32,
     name: i32,
     name_len: i32,
     value: i32,
     value_len: i32,
 ) -> wasmtime::Result<i32> {
-    let mut act = || -> Result<(), Halt> {
+    edit(
+        call,
+        kind,
+        (name, name_len),
+        (value, value_len),
+        FieldList::replace,
+    )
+}
+
+/// Takes name and value from the guest and does this with them.
+fn edit(
+    mut call: Call<'_>,
+    kind: i32,
+    name: (i32, i32),
+    value: (i32, i32),
+    act: impl Fn(&mut FieldList, Bytes, Bytes) -> Result<(), FieldError>,
+) -> wasmtime::Result<i32> {
+    let mut inner = || -> Result<(), Halt> {
         let (memory, state) = view(&mut call)?;
         let list = writable(state, kind)?;
-        let name = copy(memory, name, name_len, FIELDS_BYTES_MAX)?;
-        let value = copy(memory, value, value_len, FIELDS_BYTES_MAX)?;
-        list.replace(name, value).map_err(|e| refused(&e))
+        let name = copy(memory, name.0, name.1, FIELDS_BYTES_MAX)?;
+        let value = copy(memory, value.0, value.1, FIELDS_BYTES_MAX)?;
+        act(list, name, value).map_err(|e| refused(&e))
     };
-    answer(act())
+    answer(inner())
 }
 
 pub(super) fn remove(

@@ -2,7 +2,8 @@
 
 use crate::limits::NAME_MAX;
 use crate::memory::{Call, Halt, Status, answer, copy, give_bytes, put, put_u32, slice, view};
-use crate::vm::{MetricError, QueueError, SetError};
+use crate::vm::{MetricError, QueueError, SetError, SharedQueues};
+use std::sync::Arc;
 
 /// Largest item; the stores have their own bounds.
 const VALUE_MAX: usize = 1 << 20;
@@ -83,42 +84,50 @@ pub(super) fn set_data(
 }
 
 pub(super) fn register_queue(
-    mut call: Call<'_>,
+    call: Call<'_>,
     name: i32,
     name_len: i32,
     id_at: i32,
 ) -> wasmtime::Result<i32> {
-    let mut act = || -> Result<(), Halt> {
-        let (memory, state) = view(&mut call)?;
-        slice(memory, id_at, 4)?;
-        let id = state
-            .vm
-            .queues
-            .register(&state.site(), slice(memory, name, name_len)?)?;
-        put_u32(memory, id_at, id)
-    };
-    answer(act())
+    queue_id(call, None, (name, name_len), id_at, |queues, site, name| {
+        queues.register(site, name)
+    })
 }
 
 /// Only this plugin's own queues can be found: the VM id is its name, or empty.
 pub(super) fn resolve_queue(
-    mut call: Call<'_>,
+    call: Call<'_>,
     vm: i32,
     vm_len: i32,
     name: i32,
     name_len: i32,
     id_at: i32,
 ) -> wasmtime::Result<i32> {
+    let vm = Some((vm, vm_len));
+    queue_id(call, vm, (name, name_len), id_at, |queues, site, name| {
+        queues.resolve(site, name)
+    })
+}
+
+/// Writes the id of the queue with this name.
+fn queue_id(
+    mut call: Call<'_>,
+    vm: Option<(i32, i32)>,
+    name: (i32, i32),
+    id_at: i32,
+    find: impl Fn(&SharedQueues, &Arc<str>, &[u8]) -> Result<u32, QueueError>,
+) -> wasmtime::Result<i32> {
     let mut act = || -> Result<(), Halt> {
         let (memory, state) = view(&mut call)?;
-        let vm = slice(memory, vm, vm_len)?;
-        if !vm.is_empty() && vm != state.vm.name.as_bytes() {
-            return Err(Status::NotFound.into());
+        if let Some((at, len)) = vm {
+            let vm = slice(memory, at, len)?;
+            if !vm.is_empty() && vm != state.vm.name.as_bytes() {
+                return Err(Status::NotFound.into());
+            }
         }
-        let id = state
-            .vm
-            .queues
-            .resolve(&state.site(), slice(memory, name, name_len)?)?;
+        slice(memory, id_at, 4)?;
+        let name = slice(memory, name.0, name.1)?;
+        let id = find(&state.vm.queues, &state.site(), name)?;
         put_u32(memory, id_at, id)
     };
     answer(act())

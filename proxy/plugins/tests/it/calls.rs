@@ -265,3 +265,43 @@ async fn a_context_may_linger_until_its_last_call_ends() {
         0
     );
 }
+
+/// Asks for a call in `proxy_on_response_headers` and in `proxy_on_response_body`, and pauses at both.
+const RESPONSE_CALLS: &str = r#"
+    (data (i32.const 0) "allowedx-code")
+    (data (i32.const 64)
+      "\04\00\00\00"
+      "\07\00\00\00\04\00\00\00" "\05\00\00\00\06\00\00\00" "\0a\00\00\00\04\00\00\00" "\01\00\00\00\01\00\00\00"
+      ":method\00POST\00" ":path\00/check\00" ":authority\00auth\00" "h\00v\00")
+    (func $dispatch (result i32)
+      (call $http_call (i32.const 0) (i32.const 7) (i32.const 64) (i32.const 86)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 1032)))
+    (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+      (drop (call $dispatch)) (i32.const 0))
+    (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32)
+      ;; The answer of the first call is still out; a second one is a bad argument (2).
+      (if (i32.ne (call $dispatch) (i32.const 2)) (then (unreachable)))
+      (i32.const 1))"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_body_is_judged_without_waiting_for_a_call() {
+    let (bench, pools) = pools();
+    let plugin = bench.inspecting("response-calls", RESPONSE_CALLS);
+    let mut open = ask(&plugin, "/").await.open.expect("inspected");
+    let head = ResponseHead {
+        status: 200,
+        headers: vec![],
+        end: false,
+    };
+    assert_eq!(
+        open.response_headers(head).await.decision,
+        Decision::Continue
+    );
+    until("the call is out", || pools.len() == 1).await;
+    assert!(response_body(&mut open, "a", false).held);
+    // Nothing but the answer could resume it, and a thread that serves would stand still until then.
+    assert_eq!(
+        response_body(&mut open, "b", true).decision,
+        Decision::Fault(FaultKind::Abi)
+    );
+}

@@ -184,7 +184,7 @@ async fn bodies_are_read_in_pieces_and_changed() {
             );
             assert_eq!(verdict.new_body, new.map(bytes), "{target}");
         }
-        // The same in parts, with trailers.
+        // The same in parts.
         let verdict = plugin
             .request(
                 Arc::new(probe_head("/b/append")),
@@ -196,18 +196,6 @@ async fn bodies_are_read_in_pieces_and_changed() {
         let mut open = verdict.open.expect("more follows");
         let verdict = open.request_body(vec![bytes(" world")], true).await;
         assert_eq!(verdict.new_body, Some(bytes("hello world>")));
-        let mut open = plugin
-            .request(Arc::new(probe_head("/")), Body::Part(vec![]), site("a"))
-            .await
-            .open
-            .expect("open");
-        let verdict = open
-            .request_trailers(vec![(bytes("x-trailer"), bytes("t"))])
-            .await;
-        assert_eq!(
-            field(&verdict.edits.expect("marked"), "x-trailers"),
-            ["1 t"]
-        );
     })
     .await;
 }
@@ -228,15 +216,10 @@ async fn responses_are_marked() {
             ),
             ["200 200"]
         );
-        let first = open.response_body(vec![bytes("a")], false).await;
+        let first = response_body(&mut open, "a", false);
         assert!(first.held && first.new_body.is_none());
-        let last =
-            tokio::task::block_in_place(|| open.response_body_blocking(vec![bytes("b")], true));
+        let last = response_body(&mut open, "b", true);
         assert_eq!(last.new_body, Some(bytes("<ab>")));
-        assert_eq!(
-            open.response_trailers(vec![]).await.decision,
-            Decision::Continue
-        );
     })
     .await;
 }

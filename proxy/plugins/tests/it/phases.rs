@@ -196,8 +196,7 @@ const RESPONSES: &str = r#"
       (drop (call $set_buffer (i32.const 1) (i32.const 0) (i32.const -1) (i32.const 16) (i32.const 10)))
       (i32.const 0))
     (func (export "proxy_on_response_trailers") (param i32 i32) (result i32)
-      (drop (call $remove (i32.const 3) (i32.const 7) (i32.const 6)))
-      (i32.const 0))"#;
+      (unreachable))"#;
 
 fn answer(status: u16) -> ResponseHead {
     ResponseHead {
@@ -221,21 +220,13 @@ async fn responses_are_shown_changed_and_replaced() {
     ]
     .map(|(n, v)| (bytes(n), bytes(v)));
     assert_eq!(verdict.edits.as_deref(), Some(&expected[..]));
-    let verdict =
-        tokio::task::block_in_place(|| open.response_body_blocking(vec![bytes("a")], false));
+    let verdict = response_body(&mut open, "a", false);
     assert_eq!(
         (verdict.decision, verdict.held, verdict.new_body),
         (Decision::Continue, true, None)
     );
-    let verdict = open.response_body(vec![bytes("b")], true).await;
+    let verdict = response_body(&mut open, "b", true);
     assert_eq!(verdict.new_body.as_deref(), Some(&b"(replaced)"[..]));
-    let verdict = open
-        .response_trailers(vec![
-            (bytes("X-Seen"), bytes("1")),
-            (bytes("y"), bytes("2")),
-        ])
-        .await;
-    assert_eq!(verdict.decision, Decision::Continue);
 
     let mut open = ask(&plugin, "/").await.open.expect("inspected");
     assert_eq!(
@@ -245,27 +236,21 @@ async fn responses_are_shown_changed_and_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn request_trailers_end_a_request() {
+async fn trailers_of_requests_and_responses_do_not_exist() {
     let bench = bench();
     let plugin = bench.plugin(
         "trailers",
         r#"
         (data (i32.const 0) "sum")
-        (func (export "proxy_on_request_trailers") (param i32 i32) (result i32)
-          (call $say_result (call $get (i32.const 1) (i32.const 0) (i32.const 3) (i32.const 1024) (i32.const 1028)))
+        (func (export "proxy_on_request_trailers") (param i32 i32) (result i32) (unreachable))
+        (func (export "proxy_on_request_body") (param i32 i32) (param $end i32) (result i32)
+          (if (i32.eqz (local.get $end)) (then (return (i32.const 0))))
+          (call $say_word (call $get (i32.const 1) (i32.const 0) (i32.const 3) (i32.const 1024) (i32.const 1028)))
           (i32.const 1))"#,
     );
-    let mut open = ask_with_body(&plugin, Body::Part(vec![]))
-        .await
-        .open
-        .expect("more follows");
-    assert_eq!(
-        said(
-            open.request_trailers(vec![(bytes("Sum"), bytes("42"))])
-                .await
-        ),
-        (200, "42".into())
-    );
+    let body = Body::Whole(vec![bytes("x")]);
+    // 2 = bad argument.
+    assert_eq!(said(ask_with_body(&plugin, body).await).0, 202);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -337,3 +337,44 @@ async fn a_host_that_goes_ends_an_instance_that_is_being_configured() {
     );
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_jobs_of_one_client_leave_a_thread_to_others() {
+    let bench = bench_with(Options {
+        threads: 2,
+        wait_max: Duration::from_secs(30),
+        ..Options::default()
+    });
+    let plugin = spinning(&bench, "one-client", Duration::from_secs(60));
+    let slow: Vec<_> = (0..3).map(|_| spawn(&plugin, "/spin", "a")).collect();
+    let spins = "aegis_plugin_metric{name=\"spins\",plugin=\"one-client\"}";
+    until("one spins", || metric(spins) == 1).await;
+    for _ in 0..20 {
+        let verdict = ask_from(&plugin, "/", [192, 0, 2, 2]).await;
+        assert_eq!(verdict.decision, Decision::Continue);
+    }
+    assert_eq!(metric(spins), 1);
+    drop(bench);
+    for one in slow {
+        assert_eq!(
+            one.await.expect("ends").decision,
+            Decision::Fault(FaultKind::Refused)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_body_does_not_buy_time_without_end() {
+    let bench = bench();
+    let own = "(func (export \"proxy_on_request_body\") (param i32 i32 i32) (result i32) (loop $l (br $l)) (i32.const 0))";
+    let mut spec = bench.spec("long-body", &wat(own));
+    spec.deadline_per_kib = Duration::from_secs(60);
+    spec.deadline_max = Duration::from_millis(100);
+    let plugin = bench.prepare(spec).expect("a plugin");
+    let body = Body::Whole(vec![vec![b'a'; 64 << 10].into()]);
+    let begun = Instant::now();
+    let verdict = ask_with_body(&plugin, body).await;
+    assert_eq!(verdict.decision, Decision::Fault(FaultKind::Deadline));
+    // The body alone would have been given more than an hour.
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}

@@ -56,7 +56,7 @@ async fn a_file_that_is_no_module_is_named_for_what_it_is() {
         .expect("opens");
     file.set_len(aegis_plugins::limits::MODULE_MAX + 1)
         .expect("sparse");
-    says!(refused(bench.prepare(spec)), "134217729 bytes", "128 MiB");
+    says!(refused(bench.prepare(spec)), "67108865 bytes", "64 MiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]

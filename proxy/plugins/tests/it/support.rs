@@ -2,7 +2,7 @@
 
 use aegis_plugins::{
     Body, Decision, Host, HostConfig, HttpCalls, Inspect, LateEvent, LocalResponse, NoHttpCalls,
-    Plugin, PluginError, PluginSpec, Properties, RequestHead, Verdict,
+    OpenContext, Plugin, PluginError, PluginSpec, Properties, RequestHead, Verdict,
 };
 use bytes::Bytes;
 use std::path::PathBuf;
@@ -93,6 +93,7 @@ impl Bench {
             memory_max: 16 << 20,
             deadline: Duration::from_millis(50),
             deadline_per_kib: Duration::from_millis(1),
+            deadline_max: aegis_plugins::limits::JOB_CPU_MAX,
             stack_max: aegis_plugins::limits::STACK_DEFAULT,
             http_call: vec!["allowed".into()],
             inspect: Inspect::Off,
@@ -162,8 +163,26 @@ pub(crate) async fn ask_for(plugin: &Arc<Plugin>, target: &'static str, of: &str
         .await
 }
 
+/// [`ask`] by another client.
+pub(crate) async fn ask_from(
+    plugin: &Arc<Plugin>,
+    target: &'static str,
+    address: [u8; 4],
+) -> Verdict {
+    let head = RequestHead {
+        source: (address, 4711).into(),
+        ..head(target)
+    };
+    plugin.request(Arc::new(head), Body::None, site("a")).await
+}
+
 pub(crate) async fn ask_with_body(plugin: &Arc<Plugin>, body: Body) -> Verdict {
     plugin.request(Arc::new(head("/")), body, site("a")).await
+}
+
+/// Shows a part of a response's body, as a thread that may block.
+pub(crate) fn response_body(open: &mut OpenContext, part: &'static str, end: bool) -> Verdict {
+    tokio::task::block_in_place(|| open.response_body_blocking(vec![bytes(part)], end))
 }
 
 pub(crate) fn response(verdict: Verdict) -> LocalResponse {

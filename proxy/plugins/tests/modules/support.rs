@@ -1,8 +1,8 @@
 //! A host, and the modules that `cargo xtask modules` built.
 
 use aegis_plugins::{
-    Body, Decision, Host, HostConfig, Inspect, LocalResponse, NoHttpCalls, Plugin, PluginError,
-    PluginSpec, Properties, RequestHead, Verdict,
+    Body, Decision, Host, HostConfig, Inspect, LocalResponse, NoHttpCalls, OpenContext, Plugin,
+    PluginError, PluginSpec, Properties, RequestHead, Verdict,
 };
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
@@ -63,6 +63,7 @@ pub(crate) fn spec(name: &str, file: &str, config: &'static str) -> PluginSpec {
         memory_max: 256 << 20,
         deadline: Duration::from_secs(5),
         deadline_per_kib: Duration::from_millis(10),
+        deadline_max: aegis_plugins::limits::JOB_CPU_MAX,
         stack_max: aegis_plugins::limits::STACK_DEFAULT,
         http_call: vec![],
         inspect: Inspect::Off,
@@ -155,4 +156,9 @@ pub(crate) fn edited(verdict: &Verdict, name: &str) -> Option<String> {
         .iter()
         .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))?;
     Some(String::from_utf8_lossy(value).into_owned())
+}
+
+/// Shows a part of a response's body, as a thread that may block.
+pub(crate) fn response_body(open: &mut OpenContext, part: &'static str, end: bool) -> Verdict {
+    tokio::task::block_in_place(|| open.response_body_blocking(vec![bytes(part)], end))
 }

@@ -175,17 +175,9 @@ async fn responses_are_judged_when_the_site_asks() {
         open.response_headers(head).await.decision,
         Decision::Continue
     );
-    assert!(
-        open.response_body(vec![bytes("<p>You have an error in your SQL ")], false)
-            .await
-            .held
-    );
+    assert!(response_body(&mut open, "<p>You have an error in your SQL ", false).held);
     let rest = "syntax; check the manual that corresponds to your MySQL server version</p>";
-    blocked(
-        open.response_body(vec![bytes(rest)], true).await,
-        403,
-        "waf",
-    );
+    blocked(response_body(&mut open, rest, true), 403, "waf");
 }
 
 #[tokio::test(flavor = "multi_thread")]

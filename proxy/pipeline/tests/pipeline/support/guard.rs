@@ -55,6 +55,7 @@ impl Guard {
             memory_max: 64 << 20,
             deadline: Duration::from_secs(5),
             deadline_per_kib: Duration::from_millis(5),
+            deadline_max: aegis_plugins::limits::JOB_CPU_MAX,
             stack_max: aegis_plugins::limits::STACK_DEFAULT,
             http_call: vec!["web".to_owned()],
             inspect: Inspect::Body,
