@@ -199,6 +199,7 @@ impl Http1 {
         let mut ended = false;
         while good < all && !ended {
             let rest = buf.filled().get(good..).unwrap_or_default();
+            let head = self.machine.is_in_head();
             match self.machine.step(rest) {
                 Ok(Step::More) => break,
                 Ok(Step::Pass {
@@ -209,7 +210,7 @@ impl Http1 {
                 }) => {
                     good += len;
                     ended = end;
-                    self.passed(upgrade);
+                    self.passed(head, upgrade);
                 }
                 Ok(Step::Pass { skip, .. }) => {
                     // An empty line before a request, which hardly anybody sends: judged anew without it.
@@ -220,9 +221,9 @@ impl Http1 {
                     return Poll::Ready(Ok(false));
                 }
                 Err(why) => {
-                    let head = rest.to_vec();
+                    let rest = rest.to_vec();
                     buf.set_filled(good);
-                    self.refuse(&head, why);
+                    self.refuse(&rest, why);
                     // A head in front of a bad body is served, so that there is a request to refuse.
                     self.between = false;
                     return Poll::Ready(Ok(good > before));
@@ -247,6 +248,7 @@ impl Http1 {
             self.taken = 0;
             self.ready = 0;
         }
+        let head = self.machine.is_in_head();
         match self.machine.step(&self.held) {
             Ok(Step::More) => {}
             Ok(Step::Pass {
@@ -258,12 +260,12 @@ impl Http1 {
                 self.taken = skip;
                 self.ready = skip + len;
                 self.ends = end;
-                self.passed(upgrade);
+                self.passed(head, upgrade);
                 return Poll::Ready(Ok(false));
             }
             Err(why) => {
-                let head = std::mem::take(&mut self.held);
-                self.refuse(&head, why);
+                let held = std::mem::take(&mut self.held);
+                self.refuse(&held, why);
                 return Poll::Ready(Ok(false));
             }
         }
@@ -295,13 +297,17 @@ impl Http1 {
         Poll::Ready(())
     }
 
-    /// Something went on: a head is whole, or it was no head.
-    fn passed(&mut self, upgrade: bool) {
+    /// Something went on: a whole head, or bytes of a body.
+    fn passed(&mut self, head: bool, upgrade: bool) {
         if self.deadline.is_some() {
             self.deadline = None;
         }
-        if upgrade {
-            self.upgrade = Upgrade::Asked(Status::default());
+        if head {
+            self.upgrade = if upgrade {
+                Upgrade::Asked(Status::default())
+            } else {
+                Upgrade::No
+            };
         }
     }
 
