@@ -202,10 +202,11 @@ fn extensions(bytes: &[u8]) -> Result<Option<usize>, Reject> {
             (In::Begin | In::Name, _) if in_token(byte) => In::Name,
             (In::Name, b'=') => In::Equals,
             (In::Equals | In::Value, _) if in_token(byte) => In::Value,
-            (In::Equals, b'"') => In::Quoted,
             (In::Quoted, b'"') => In::Closed,
             (In::Quoted, b'\\') => In::Escaped,
-            (In::Quoted | In::Escaped, b'\t' | b' '..=b'~' | 0x80..) => In::Quoted,
+            (In::Equals, b'"') | (In::Quoted | In::Escaped, b'\t' | b' '..=b'~' | 0x80..) => {
+                In::Quoted
+            }
             _ => return Err(Reject::ChunkExtension),
         };
     }

@@ -82,7 +82,7 @@ impl Head {
                     }
                     Some(b'\n') => return Err(Reject::LineEnding),
                     Some(b' ' | b'\t') => return Err(Reject::Folding),
-                    Some(_) => Some(self.next(Part::Name, self.at)),
+                    Some(_) => self.next(Part::Name, self.at)?,
                     None => None,
                 },
                 Part::Name => self.name(seen)?,
@@ -94,10 +94,11 @@ impl Head {
         }
     }
 
-    fn next(&mut self, part: Part, at: usize) {
+    fn next(&mut self, part: Part, at: usize) -> Found<()> {
         self.part = part;
         self.at = at;
         self.start = at;
+        Ok(Some(()))
     }
 
     /// After the CR at `at` comes LF.
@@ -112,13 +113,16 @@ impl Head {
 
     fn start(&mut self, seen: &[u8]) -> Found<()> {
         match seen.get(self.at) {
-            Some(b'\r') if self.lead == 0 => Ok(self.line_feed(seen, self.at)?.map(|()| {
+            Some(b'\r') if self.lead == 0 => {
+                let Some(()) = self.line_feed(seen, self.at)? else {
+                    return Ok(None);
+                };
                 self.lead = 2;
-                self.next(Part::Start, 2);
-            })),
+                self.next(Part::Start, 2)
+            }
             Some(b'\r') => Err(Reject::EmptyLines),
             Some(b'\n') => Err(Reject::LineEnding),
-            Some(_) => Ok(Some(self.next(Part::Method, self.at))),
+            Some(_) => self.next(Part::Method, self.at),
             None => Ok(None),
         }
     }
@@ -128,7 +132,7 @@ impl Head {
             let len = self.at - self.start;
             if byte == b' ' && len > 0 {
                 self.method_end = self.at;
-                return Ok(Some(self.next(Part::Target, self.at + 1)));
+                return self.next(Part::Target, self.at + 1);
             }
             if !in_token(byte) || len >= METHOD_MAX {
                 return Err(Reject::Method);
@@ -153,7 +157,7 @@ impl Head {
         match rest.get(found) {
             Some(b' ') if self.at > self.start => {
                 self.target_end = self.at;
-                Ok(Some(self.next(Part::Version, self.at + 1)))
+                self.next(Part::Version, self.at + 1)
             }
             Some(b' ') => Err(Reject::TargetForm),
             // HTTP/0.9 ends here.
@@ -170,7 +174,7 @@ impl Head {
                 6 if byte == b'.' => {}
                 5 | 7 if byte.is_ascii_digit() => {}
                 8 if byte == b'\r' => {}
-                9 if byte == b'\n' => return Ok(Some(self.next(Part::Line, self.at + 1))),
+                9 if byte == b'\n' => return self.next(Part::Line, self.at + 1),
                 8 if byte == b'\n' => return Err(Reject::LineEnding),
                 9 => return Err(Reject::LineEnding),
                 _ => return Err(Reject::Version),
@@ -233,7 +237,7 @@ impl Head {
             let value = trimmed_range(seen, self.name_end + 1..end);
             self.facts.take(seen, name, value)?;
         }
-        Ok(Some(self.next(Part::Line, end + 2)))
+        self.next(Part::Line, end + 2)
     }
 
     fn longer(&self, stop: usize) -> Found<()> {
