@@ -32,7 +32,7 @@ fn socket(named: Option<&Path>, config: Option<&Path>) -> PathBuf {
     let config = config.unwrap_or(Path::new(crate::cli::DEFAULT_CONFIG));
     // A node that runs from last known good has its socket where it always had it.
     let default = default_state_dir();
-    let boot = aegis_control::boot(config, &default, &|_| Vec::new());
+    let boot = aegis_control::boot(config, &default, &|_, _| Vec::new());
     boot.map_or_else(
         |_| default.join("admin.sock"),
         |boot| boot.validated().settings.node.admin.socket.clone(),
