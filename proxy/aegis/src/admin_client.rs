@@ -37,7 +37,7 @@ pub(crate) fn ask(socket: &Path, path: &str) -> anyhow::Result<Answer> {
             .context("no answer in time")?
     };
     runtime.block_on(asked).with_context(|| {
-        format!("no node answers at {}; is it running, and may this user talk to it (--socket names another one)?", socket.display())
+        format!("no node answers at {}; is it running, and may this user talk to it? A node started with --state-dir or --admin-socket is found with the same --state-dir DIR or --socket PATH; its first lines name the socket after `admin`", socket.display())
     })
 }
 

@@ -13,7 +13,13 @@ use std::net::SocketAddr;
 pub(crate) fn print(boot: &Boot, door: &Bound, servers: &Servers) {
     let addresses: Vec<_> = door.addresses().collect();
     let metrics = servers.metrics_address();
-    terminal::say(&text(boot.validated(), boot.from, &addresses, metrics));
+    terminal::say(&text(
+        boot.validated(),
+        boot.from,
+        &addresses,
+        door.connections_max(),
+        metrics,
+    ));
     if boot.from == From::LastGood {
         let problems: String = boot
             .problems
@@ -30,6 +36,7 @@ fn text(
     validated: &Validated,
     from: From,
     addresses: &[SocketAddr],
+    connections_max: usize,
     metrics: Option<SocketAddr>,
 ) -> String {
     let settings = &validated.settings;
@@ -59,6 +66,14 @@ fn text(
         show_size(settings.node.cache.memory)
     );
     line!(out, "  {:8} {}", "off", off(validated));
+    let wanted = settings.node.client.connections_max;
+    if connections_max < wanted {
+        line!(
+            out,
+            "  {:8} {connections_max} connections, not {wanted}: too few files may be open (LimitNOFILE=, ulimit -Hn)",
+            "limit"
+        );
+    }
     line!(
         out,
         "  {:8} unix:{}",
@@ -175,13 +190,14 @@ mod tests {
             .iter()
             .map(|l| l.address)
             .collect::<Vec<_>>();
-        let text = text(&validated, From::Flags, &addresses, None);
+        let text = text(&validated, From::Flags, &addresses, 9_872, None);
         for part in [
             "1 site, from the command line)",
             "http://[::]:8080",
             "https://[::]:8443  h2 http/1.1   X25519MLKEM768   self-signed (kept in /srv/state/self-signed)",
             "waf      off",
             "off      waf (sites[].waf.mode)  plugins (plugins)  health checks (pools.*.health)",
+            "limit    9872 connections, not 20000: too few files may be open",
             "admin    unix:/srv/state/admin.sock",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");

@@ -135,6 +135,9 @@ pub(crate) struct Asking {
     /// Admin socket of the running node [default: as the settings say]
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
+    /// State directory of the running node, if it was started with --state-dir
+    #[arg(long, value_name = "DIR", conflicts_with = "socket")]
+    pub(crate) state_dir: Option<PathBuf>,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -163,6 +166,14 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_running_node_is_found_by_its_socket_or_its_state_directory() {
+        let parse = |args: &str| Cli::try_parse_from(args.split(' '));
+        assert!(parse("aegis status --state-dir /tmp/x").is_ok());
+        assert!(parse("aegis explain http://a/ --socket /tmp/x/admin.sock").is_ok());
+        assert!(parse("aegis status --socket /tmp/x/admin.sock --state-dir /tmp/x").is_err());
     }
 
     #[test]

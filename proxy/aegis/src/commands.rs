@@ -6,7 +6,7 @@ mod run;
 mod status;
 mod version;
 
-use crate::cli::Command;
+use crate::cli::{Asking, Command};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,15 +24,22 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The admin socket of the node that is meant: the one named, the one the settings name, or the default.
-fn socket(named: Option<&Path>, config: Option<&Path>) -> PathBuf {
-    if let Some(socket) = named {
-        return socket.to_owned();
+/// The admin socket of the node that is meant: the one named, the one in the state directory named, the one the settings
+/// name, or the default.
+fn socket(asking: &Asking) -> PathBuf {
+    if let Some(socket) = &asking.socket {
+        return socket.clone();
     }
-    let config = config.unwrap_or(Path::new(crate::cli::DEFAULT_CONFIG));
+    if let Some(state_dir) = &asking.state_dir {
+        return state_dir.join("admin.sock");
+    }
+    let config = asking
+        .config
+        .as_deref()
+        .unwrap_or(Path::new(crate::cli::DEFAULT_CONFIG));
     // A node that runs from last known good has its socket where it always had it.
     let default = default_state_dir();
-    let boot = aegis_control::boot(config, &default, &|_| Vec::new());
+    let boot = aegis_control::boot(config, &default, &|_, _| Vec::new());
     boot.map_or_else(
         |_| default.join("admin.sock"),
         |boot| boot.validated().settings.node.admin.socket.clone(),

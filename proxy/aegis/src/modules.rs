@@ -1,5 +1,6 @@
 //! Where the Wasm modules are: files beside the program, so that each can be rolled out alone.
 
+use aegis_control::Copies;
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,30 @@ fn directories(exe: &Path) -> Vec<PathBuf> {
 
 fn exe() -> Option<PathBuf> {
     std::env::current_exe().ok()
+}
+
+/// Where the WAF module is, or, if it is nowhere, where it may come to be. Links are left as they are, so that one that
+/// is led elsewhere is seen.
+pub(crate) fn coraza_places() -> Vec<PathBuf> {
+    exe().map_or_else(Vec::new, |exe| places(&exe, CORAZA))
+}
+
+fn places(exe: &Path, name: &str) -> Vec<PathBuf> {
+    let all: Vec<_> = directories(exe)
+        .iter()
+        .map(|dir| plain(&dir.join(name)))
+        .collect();
+    match all.iter().find(|path| path.is_file()) {
+        Some(found) => vec![found.clone()],
+        None => all,
+    }
+}
+
+/// The copy of the WAF module among those of last known good.
+pub(crate) fn coraza_copy(copies: &Copies) -> Option<&PathBuf> {
+    let dirs = exe().map_or_else(Vec::new, |exe| directories(&exe));
+    let mut copy = dirs.iter().map(|dir| copies.get(&plain(&dir.join(CORAZA))));
+    copy.find_map(|copy| copy)
 }
 
 /// The WAF module.
@@ -93,7 +118,10 @@ mod tests {
             std::fs::create_dir_all(exe.parent().expect("in a directory")).expect("makes");
             assert!(find(&exe, "x.wasm").is_err());
             std::fs::create_dir_all(&module).expect("makes");
-            std::fs::write(module.join("x.wasm"), "").expect("writes");
+            let place = module.join("x.wasm");
+            assert!(places(&exe, "x.wasm").contains(&place), "it may come to be");
+            std::fs::write(&place, "").expect("writes");
+            assert_eq!(places(&exe, "x.wasm"), [place]);
             assert_eq!(find(&exe, "x.wasm").expect("found"), module.join("x.wasm"));
         }
     }

@@ -1,11 +1,12 @@
 //! What is wrong with settings that only the organs can tell, without starting anything.
 
 use crate::{modules, sandbox};
+use aegis_control::Copies;
 use aegis_settings::resolved::Validated;
 use aegis_settings::{At, Problem, Severity};
 
-/// Certificates and their hosts, the WAF module; nothing is made or connected to.
-pub(crate) fn check(validated: &Validated, file: &str) -> Vec<Problem> {
+/// Certificates and their hosts, the WAF module, unless there is a copy of it; nothing is made or connected to.
+pub(crate) fn check(validated: &Validated, copies: &Copies, file: &str) -> Vec<Problem> {
     let mut found = Vec::new();
     let at = || {
         Some(At {
@@ -28,6 +29,7 @@ pub(crate) fn check(validated: &Validated, file: &str) -> Vec<Problem> {
         Err(problems) => found.extend(problems.iter().map(|problem| certificate(problem, at()))),
     }
     if sandbox::wants_waf(validated)
+        && modules::coraza_copy(copies).is_none()
         && let Err(error) = modules::coraza()
     {
         found.push(Problem {

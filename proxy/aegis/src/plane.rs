@@ -2,9 +2,10 @@
 //! in together.
 
 use crate::explain;
+use crate::modules;
 use crate::sandbox::{self, Sandbox};
 use aegis_certs::{CertProblem, CertStore, Certificates};
-use aegis_control::{DataPlane, Progress, Questions, Rejection};
+use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection};
 use aegis_origin::PoolSet;
 use aegis_pipeline::{Live, NodeParts, Snapshot};
 use aegis_settings::model::Level;
@@ -127,6 +128,14 @@ fn report(problem: &CertProblem) {
 impl DataPlane for Plane {
     type Prepared = Prepared;
 
+    fn extra_files(&self, validated: &Validated) -> Vec<PathBuf> {
+        if sandbox::wants_waf(validated) {
+            modules::coraza_places()
+        } else {
+            Vec::new()
+        }
+    }
+
     fn needs_background(&self, validated: &Validated) -> bool {
         let running = Arc::clone(&self.current.lock().running);
         !self.sandbox.has_all(validated, &running)
@@ -135,10 +144,13 @@ impl DataPlane for Plane {
     fn prepare(
         &self,
         validated: &Arc<Validated>,
+        copies: &Copies,
         progress: &Progress,
     ) -> Result<Prepared, Rejection> {
         let store = self.load_certificates(validated)?;
-        let running = self.sandbox.prepare(validated, progress, &self.live)?;
+        let running = self
+            .sandbox
+            .prepare(validated, copies, progress, &self.live)?;
         let before = self.current.lock().snapshot.clone();
         let previous = before.as_ref().map(|snapshot| &snapshot.pools);
         let pools = PoolSet::build(&validated.pools, previous, &self.workers)

@@ -1,7 +1,7 @@
 //! The plugins that settings want, and how they come to run.
 
 use crate::modules;
-use aegis_control::{Progress, Rejection};
+use aegis_control::{Copies, Progress, Rejection};
 use aegis_pipeline::waf::Profile;
 use aegis_pipeline::{Calls, Live, Named, Plugins, late_event};
 use aegis_plugins::{
@@ -70,7 +70,7 @@ impl Sandbox {
 
     /// Whether all that the settings want is among what runs; what cannot even be read is found out by preparing it.
     pub(crate) fn has_all(&self, validated: &Validated, running: &Prepared) -> bool {
-        wanted(validated)
+        wanted(validated, &Copies::new())
             .is_ok_and(|wanted| wanted.iter().all(|one| running.keys.contains(&one.key)))
     }
 
@@ -78,10 +78,11 @@ impl Sandbox {
     pub(crate) fn prepare(
         &self,
         validated: &Validated,
+        copies: &Copies,
         progress: &Progress,
         live: &Live,
     ) -> Result<Prepared, Rejection> {
-        let wanted = wanted(validated)?;
+        let wanted = wanted(validated, copies)?;
         if wanted.is_empty() {
             return Ok(Prepared::default());
         }
@@ -224,12 +225,18 @@ fn stages(host: &Host) -> Vec<String> {
 }
 
 /// The plugins that the routes use.
-fn wanted(validated: &Validated) -> Result<Vec<Wanted>, Rejection> {
+fn wanted(validated: &Validated, copies: &Copies) -> Result<Vec<Wanted>, Rejection> {
     let mut out = Vec::new();
     let mut problems = Vec::new();
     let profiles = Profile::all(&validated.sites);
     if !profiles.is_empty() {
-        let module = modules::coraza().map_err(|error| Rejection::new(format!("{error:#}")))?;
+        let module = match modules::coraza_copy(copies) {
+            Some(copy) => {
+                tracing::warn!(path = %copy.display(), "THE WAF RUNS FROM LAST KNOWN GOOD'S COPY OF ITS MODULE");
+                copy.clone()
+            }
+            None => modules::coraza().map_err(|error| Rejection::new(format!("{error:#}")))?,
+        };
         for (profile, body_max) in profiles {
             match profile.spec(&module, body_max) {
                 Ok(spec) => add(&mut out, &mut problems, What::Waf(profile), spec),

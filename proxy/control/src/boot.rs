@@ -1,7 +1,8 @@
 //! Which settings a node starts with.
 
 use crate::lkg::Store;
-use crate::load::{self, Good};
+use crate::load::{self, Extras, Good};
+use crate::plane::Copies;
 use aegis_settings::Problem;
 use aegis_settings::limits::FILE_BYTES_MAX;
 use aegis_settings::resolved::Validated;
@@ -53,6 +54,7 @@ impl Boot {
         let good = Good {
             validated: Arc::new(validated),
             warnings: Vec::new(),
+            extras: Extras::default(),
         };
         Self {
             path: None,
@@ -70,19 +72,19 @@ impl Boot {
 }
 
 /// Reads the settings file; if it is missing or refused, last known good. `check` adds what the settings cannot tell by
-/// themselves (certificates, say); an error of it refuses them too.
+/// themselves (certificates, say); an error of it refuses them too. It is told which extra files have a copy.
 ///
 /// # Errors
 /// The problems of the file, when there has never been a good one.
 pub fn boot(
     path: &Path,
     default_state_dir: &Path,
-    check: &dyn Fn(&Validated) -> Vec<Problem>,
+    check: &dyn Fn(&Validated, &Copies) -> Vec<Problem>,
 ) -> Result<Boot, Vec<Problem>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let problems = match load::load(&path, &BTreeMap::new()) {
         Ok(mut good) => {
-            good.warnings.extend(check(&good.validated));
+            good.warnings.extend(check(&good.validated, &Copies::new()));
             let problems = good.warnings.clone();
             if problems.iter().any(Problem::is_error) {
                 problems
@@ -99,9 +101,10 @@ pub fn boot(
     };
     for state_dir in state_dirs(&path, default_state_dir) {
         let kept = Store::new(&state_dir).generations(&path);
-        let mut usable = kept
-            .into_iter()
-            .filter(|good| !check(&good.validated).iter().any(Problem::is_error));
+        let mut usable = kept.into_iter().filter(|good| {
+            let found = check(&good.validated, &good.extras.copies);
+            !found.iter().any(Problem::is_error)
+        });
         if let Some(good) = usable.next() {
             return Ok(Boot {
                 path: Some(path),

@@ -24,6 +24,6 @@ mod watch;
 pub use admin::{Ask, Servers};
 pub use boot::{Boot, From, boot};
 pub use error::ControlError;
-pub use plane::{DataPlane, Progress, Questions, Rejection};
+pub use plane::{Copies, DataPlane, Progress, Questions, Rejection};
 pub use reload::{Controller, Plan};
 pub use state::{Phase, State};

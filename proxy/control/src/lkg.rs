@@ -9,13 +9,18 @@
 //! A generation is written aside, synced and renamed, so it is whole or not there; each is checked against its hashes
 //! before it is used. Two are kept. Everything is 0600 in 0700, because private keys are among the files.
 //!
-//! Bounds: those of the settings ([`FILE_BYTES_MAX`], [`REFERENCED_BYTES_MAX`]).
+//! What the data plane needs besides (the WAF's module) is kept with them, so that a generation starts with the very
+//! module it was good with.
+//!
+//! Bounds: those of the settings ([`FILE_BYTES_MAX`], [`REFERENCED_BYTES_MAX`]), and the latter once more for each of the
+//! data plane's files.
 
 mod disk;
 mod manifest;
 
 use crate::error::ControlError;
-use crate::load::{self, Good};
+use crate::load::{self, Extras, Good};
+use crate::plane::Copies;
 use aegis_settings::limits::{FILE_BYTES_MAX, REFERENCED_BYTES_MAX};
 use manifest::{File, Index, Manifest};
 use std::collections::BTreeMap;
@@ -56,7 +61,7 @@ impl Store {
         }
         // What was copied must be what was loaded: a file may have changed in between.
         let copied = self.read(&name)?;
-        if copied.validated.id != good.validated.id {
+        if copied.key() != good.key() {
             let what = "a file changed while it was copied; the next change is kept".to_owned();
             disk::remove_dir(&self.dir.join(&name));
             return Err(ControlError::Damaged {
@@ -163,15 +168,23 @@ impl Store {
     fn read(&self, name: &str) -> Result<Good, ControlError> {
         let manifest = self.open(name)?;
         let blobs = self.dir.join(name).join("blobs");
-        let moved: BTreeMap<PathBuf, PathBuf> = manifest
-            .files
-            .into_iter()
-            .map(|file| (file.path, blobs.join(file.blob)))
-            .collect();
-        load::load(&manifest.source, &moved).map_err(|problems| ControlError::Damaged {
-            path: self.dir.join(name),
-            what: load::sentences(&problems).join("; "),
-        })
+        let (extras, files): (Vec<_>, Vec<_>) =
+            manifest.files.into_iter().partition(|file| file.extra);
+        let moved = |files: Vec<File>| -> Copies {
+            let pairs = files.into_iter();
+            pairs
+                .map(|file| (file.path, blobs.join(file.blob)))
+                .collect()
+        };
+        let mut good = load::load(&manifest.source, &moved(files)).map_err(|problems| {
+            ControlError::Damaged {
+                path: self.dir.join(name),
+                what: load::sentences(&problems).join("; "),
+            }
+        })?;
+        let order = extras.iter().map(|file| file.path.clone()).collect();
+        good.extras = Extras::read(order, moved(extras));
+        Ok(good)
     }
 
     fn write_generation(
@@ -211,7 +224,7 @@ impl Store {
     }
 }
 
-/// Reads the settings file and all it refers to.
+/// Reads the settings file, all it refers to, and what the data plane needs besides.
 fn gather(
     source: &Path,
     good: &Good,
@@ -219,19 +232,24 @@ fn gather(
     let mut files = Vec::new();
     let mut blobs = BTreeMap::new();
     let mut left = REFERENCED_BYTES_MAX;
-    let others = good.validated.files.iter().filter(|path| *path != source);
-    for path in std::iter::once(&source.to_path_buf()).chain(others) {
-        let max = if path == source { FILE_BYTES_MAX } else { left };
-        let bytes = disk::read(path, max)?;
-        if path != source {
-            left = left.saturating_sub(bytes.len() as u64);
-        }
+    let mut keep = |path: &Path, bytes: Vec<u8>, extra| {
         let blob = blake3::hash(&bytes).to_hex().to_string();
         files.push(File {
-            path: path.clone(),
+            path: path.to_path_buf(),
             blob: blob.clone(),
+            extra,
         });
         blobs.insert(blob, bytes);
+    };
+    keep(source, disk::read(source, FILE_BYTES_MAX)?, false);
+    let others = good.validated.files.iter().filter(|path| *path != source);
+    for path in others {
+        let bytes = disk::read(path, left)?;
+        left = left.saturating_sub(bytes.len() as u64);
+        keep(path, bytes, false);
+    }
+    for path in &good.extras.files {
+        keep(path, disk::read(path, REFERENCED_BYTES_MAX)?, true);
     }
     Ok((Manifest::new(source.to_path_buf(), files), blobs))
 }

@@ -3,24 +3,37 @@
 use aegis_settings::resolved::Validated;
 use parking_lot::Mutex;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Copies of files that may be gone: original → where its copy is.
+pub type Copies = BTreeMap<PathBuf, PathBuf>;
 
 /// The part that serves requests, as far as settings are concerned.
 pub trait DataPlane: Send + Sync + 'static {
     /// Everything compiled from one settings file, ready to be swapped in.
     type Prepared: Send + 'static;
 
+    /// Files these settings need though they do not name them. A change of one is prepared as a change of the settings
+    /// is, and last known good keeps a copy of each. One that is not there yet may be named too.
+    fn extra_files(&self, _validated: &Validated) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// Whether [`DataPlane::prepare`] takes more than a moment, because modules or rules have to be compiled.
     fn needs_background(&self, validated: &Validated) -> bool;
 
-    /// Compiles; may block. Says where it stands through `progress` and may end early once it is superseded.
+    /// Compiles; may block. An extra file that has a copy is read there. Says where it stands through `progress` and may
+    /// end early once it is superseded.
     ///
     /// # Errors
     /// What only compiling can tell is wrong with the settings.
     fn prepare(
         &self,
         validated: &Arc<Validated>,
+        copies: &Copies,
         progress: &Progress,
     ) -> Result<Self::Prepared, Rejection>;
 

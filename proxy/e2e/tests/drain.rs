@@ -6,6 +6,9 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// What a stop takes beside the grace: a second at most to end the reload thread, two for the last access log lines.
+const STOP: Duration = Duration::from_secs(3);
+
 fn slow(wait: Duration) -> Origin {
     Origin::start(move |_| Reply::text("late").after(wait))
 }
@@ -35,7 +38,7 @@ fn a_request_in_flight_gets_its_answer_and_the_process_ends_with_0() {
 
 #[test]
 fn the_grace_is_the_longest_a_stop_takes() {
-    let origin = slow(Duration::from_secs(60));
+    let (origin, grace) = (slow(Duration::from_secs(60)), Duration::from_millis(300));
     let aegis = Aegis::before(&origin)
         .set("node.shutdown.grace", "300ms")
         .start();
@@ -50,11 +53,7 @@ fn the_grace_is_the_longest_a_stop_takes() {
         aegis.process().wait(Duration::from_secs(20)).code(),
         Some(0)
     );
-    assert!(
-        start.elapsed() < Duration::from_secs(15),
-        "took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < grace + STOP, "took {:?}", start.elapsed());
     assert_ne!(in_flight.join().unwrap().status, 200);
 }
 
@@ -70,11 +69,7 @@ fn idle_connections_do_not_hold_a_stop_up() {
         aegis.process().wait(Duration::from_secs(20)).code(),
         Some(0)
     );
-    assert!(
-        start.elapsed() < Duration::from_secs(10),
-        "took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < STOP, "took {:?}", start.elapsed());
     assert!(idle.is_closed());
 }
 

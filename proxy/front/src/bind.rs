@@ -11,6 +11,9 @@ use thiserror::Error;
 /// Connections the kernel completes before we accept them.
 const BACKLOG: i32 = 4096;
 
+/// Files beside those of connections: listeners, logs, modules.
+const FILES_BESIDE: u64 = 256;
+
 /// A listener's address cannot be had.
 #[derive(Debug, Error)]
 pub enum BindError {
@@ -122,21 +125,33 @@ pub fn open_files_for(connections: usize) -> Result<(), u64> {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    // Beside them: listeners, logs, modules.
     let needed = u64::try_from(connections)
         .unwrap_or(u64::MAX)
         .saturating_mul(2)
-        .saturating_add(256);
+        .saturating_add(FILES_BESIDE);
     match current {
         Some(files) if files < needed => Err(files),
         _ => Ok(()),
     }
 }
 
+/// Connections that fit into so many open files, at least one.
+pub(crate) fn connections_for(files: u64) -> usize {
+    let fit = files.saturating_sub(FILES_BESIDE) / 2;
+    usize::try_from(fit).unwrap_or(usize::MAX).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::TcpStream;
+
+    #[test]
+    fn a_connection_takes_two_files() {
+        assert_eq!(connections_for(20_000), 9_872);
+        assert_eq!(connections_for(256 + 2 * 20_000), 20_000);
+        assert_eq!(connections_for(0), 1);
+    }
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()

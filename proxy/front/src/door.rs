@@ -1,7 +1,7 @@
 //! All listeners together: bound, opened, closed.
 
 use crate::accept::{accept_loop, closed};
-use crate::bind::{BindError, listener, open_files_for};
+use crate::bind::{BindError, connections_for, listener, open_files_for};
 use crate::tls::acceptor;
 use aegis_certs::Certificates;
 use aegis_identity::Refuse;
@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+/// The settings' default of [`DoorConfig::connections_max`]: nobody chose it.
+const CONNECTIONS_DEFAULT: usize = 20_000;
 
 /// Bounds of connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,34 @@ impl DoorConfig {
             connections_max: client.connections_max,
             grace: settings.node.shutdown.grace,
         }
+    }
+}
+
+impl DoorConfig {
+    /// With no more connections than the files the system lets us open. Who chose the number is warned; to others the
+    /// start says it ([`Bound::connections_max`]).
+    fn fitted(&self) -> Self {
+        let mut fitted = self.clone();
+        let Err(files) = open_files_for(self.connections_max) else {
+            return fitted;
+        };
+        fitted.connections_max = connections_for(files).min(self.connections_max);
+        let max = fitted.connections_max;
+        if self.connections_max == CONNECTIONS_DEFAULT {
+            tracing::info!(
+                open_files = files,
+                max,
+                "open connections are bounded by the files that may be open"
+            );
+        } else {
+            tracing::warn!(
+                open_files = files,
+                max,
+                "too few files may be open for node.client.connections_max = {}; raise the hard limit (LimitNOFILE=, ulimit -Hn) or lower the key",
+                self.connections_max
+            );
+        }
+        fitted
     }
 }
 
@@ -109,13 +140,7 @@ impl Door {
     /// # Errors
     /// The first address that cannot be had, why, and what to do.
     pub fn bind(&self, listeners: &[Listener]) -> Result<Bound, BindError> {
-        if let Err(files) = open_files_for(self.config.connections_max) {
-            tracing::warn!(
-                open_files = files,
-                "too few files may be open for node.client.connections_max = {}; raise the hard limit (LimitNOFILE=, ulimit -Hn) or lower the key",
-                self.config.connections_max
-            );
-        }
+        let config = self.config.fitted();
         let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
         let bound = listeners.iter().map(|one| {
             let socket = listener(one.address, &addresses)?;
@@ -136,7 +161,7 @@ impl Door {
             })
         });
         Ok(Bound {
-            config: self.config.clone(),
+            config,
             listeners: bound.collect::<Result<_, _>>()?,
         })
     }
@@ -146,6 +171,12 @@ impl Bound {
     /// The addresses in order of the listeners, with the port that the system chose where 0 was asked for.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().map(|listener| listener.address)
+    }
+
+    /// Connections that may be open: what the settings say, or fewer if the system allows too few open files.
+    #[must_use]
+    pub const fn connections_max(&self) -> usize {
+        self.config.connections_max
     }
 
     /// Lets clients in and hands their streams to `app`, until `stop` turns true or its sender is gone. Then nobody is
@@ -192,5 +223,21 @@ impl Bound {
 impl std::fmt::Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.addresses()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_of_connections_is_that_of_the_settings() {
+        let flags = aegis_settings::Flags {
+            origins: vec!["http://127.0.0.1:1".into()],
+            ..Default::default()
+        };
+        let validated = aegis_settings::from_flags(&flags).unwrap();
+        let config = DoorConfig::from_settings(&validated.settings);
+        assert_eq!(config.connections_max, CONNECTIONS_DEFAULT);
     }
 }

@@ -108,8 +108,8 @@ pub struct Host {
     /// One plugin is made ready at a time: compiling takes all cores anyway.
     one: Mutex<()>,
     threads: Vec<Thread>,
-    /// Disconnected when all threads have ended.
-    ended: Receiver<()>,
+    /// Disconnected when all threads have ended. Only the drop looks at it.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl std::fmt::Debug for Host {
@@ -150,7 +150,7 @@ impl Host {
             preparing: Mutex::default(),
             one: Mutex::default(),
             threads: Vec::new(),
-            ended,
+            ended: Mutex::new(ended),
             core,
         };
         for n in 0..threads {
@@ -232,6 +232,12 @@ impl Host {
     }
 }
 
+/// Many threads hold it.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Host>();
+};
+
 impl Drop for Host {
     fn drop(&mut self) {
         self.engines.ticker().end_guests();
@@ -246,7 +252,7 @@ impl Drop for Host {
             // The last reference went on one of these threads; it cannot wait for itself.
             return;
         }
-        if self.ended.recv_timeout(STOP_WAIT) == Err(RecvTimeoutError::Timeout) {
+        if self.ended.get_mut().recv_timeout(STOP_WAIT) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("a plugin thread is still busy; it is left to end by itself");
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::cli::{Check, EX_CONFIG, Output};
 use crate::terminal;
+use aegis_control::Copies;
 use aegis_settings::resolved::Validated;
 use serde_json::json;
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
     if let Ok(validated) = &loaded.result {
         problems.extend(crate::organs::check(
             validated,
+            &Copies::new(),
             &args.config.display().to_string(),
         ));
     }

@@ -25,7 +25,7 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
 
 fn url(args: &Explain) -> anyhow::Result<ExitCode> {
     let found = match &args.asking.config {
-        Some(file) if args.asking.socket.is_none() => {
+        Some(file) if args.asking.socket.is_none() && args.asking.state_dir.is_none() => {
             let loaded = aegis_settings::load(file);
             let Ok(validated) = &loaded.result else {
                 terminal::say(&aegis_settings::render(
@@ -41,7 +41,7 @@ fn url(args: &Explain) -> anyhow::Result<ExitCode> {
                 .append_pair("url", &args.what)
                 .append_pair("method", &args.method)
                 .finish();
-            let socket = socket(args.asking.socket.as_deref(), args.asking.config.as_deref());
+            let socket = socket(&args.asking);
             match ask(&socket, &format!("/explain?{query}"))? {
                 Answer::Found(value) => Ok(value),
                 Answer::NotFound(why) | Answer::Refused(why) => Err(why),
@@ -55,7 +55,7 @@ fn url(args: &Explain) -> anyhow::Result<ExitCode> {
 }
 
 fn request(args: &Explain) -> anyhow::Result<ExitCode> {
-    let socket = socket(args.asking.socket.as_deref(), args.asking.config.as_deref());
+    let socket = socket(&args.asking);
     match ask(&socket, &format!("/events?request={}", args.what))? {
         Answer::Found(value) => print(&value, args.asking.output, request_text),
         Answer::NotFound(why) | Answer::Refused(why) => fail(&why),

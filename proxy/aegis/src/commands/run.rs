@@ -3,7 +3,7 @@
 use super::default_state_dir;
 use crate::cli::{DEFAULT_CONFIG, EX_CONFIG, EX_USAGE, Run, WafMode};
 use crate::{app, organs, terminal};
-use aegis_control::Boot;
+use aegis_control::{Boot, Copies};
 use aegis_settings::{Flags, Problem};
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,8 +13,8 @@ pub(super) fn run(args: &Run) -> anyhow::Result<ExitCode> {
     let found = if args.origin.is_empty() {
         let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
         let name = path.display().to_string();
-        aegis_control::boot(path, &default, &|validated| organs::check(validated, &name))
-            .map_err(|p| (p, EX_CONFIG))
+        let check = |validated: &_, copies: &_| organs::check(validated, copies, &name);
+        aegis_control::boot(path, &default, &check).map_err(|p| (p, EX_CONFIG))
     } else {
         from_flags(args)
     };
@@ -41,7 +41,7 @@ fn from_flags(args: &Run) -> Result<Boot, (Vec<Problem>, u8)> {
         admin_socket: args.flags.admin_socket.clone(),
     };
     let validated = aegis_settings::from_flags(&flags).map_err(|problems| (problems, EX_USAGE))?;
-    let problems: Vec<_> = organs::check(&validated, "command line")
+    let problems: Vec<_> = organs::check(&validated, &Copies::new(), "command line")
         .into_iter()
         .filter(Problem::is_error)
         .collect();

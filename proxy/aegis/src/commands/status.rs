@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Asking) -> anyhow::Result<ExitCode> {
-    let socket = socket(args.socket.as_deref(), args.config.as_deref());
+    let socket = socket(args);
     let status = match ask(&socket, "/status")? {
         Answer::Found(status) => status,
         Answer::NotFound(why) | Answer::Refused(why) => bail!("{why}"),

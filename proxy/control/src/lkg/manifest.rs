@@ -22,6 +22,9 @@ pub(super) struct File {
     pub(super) path: PathBuf,
     /// Its hash and its name here.
     pub(super) blob: String,
+    /// The settings do not name it; the data plane needs it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) extra: bool,
 }
 
 impl Manifest {

@@ -3,8 +3,8 @@
 use super::{First, Plan, QUIET, QUIET_MAX, Sign};
 use crate::boot::{self, Boot, From};
 use crate::lkg::Store;
-use crate::load::{self, Good};
-use crate::plane::{DataPlane, Progress, Rejection};
+use crate::load::{self, Extras, Good};
+use crate::plane::{Copies, DataPlane, Progress, Rejection};
 use crate::state::State;
 use crate::watch::{Fingerprint, Watch};
 use aegis_settings::resolved::Validated;
@@ -41,8 +41,8 @@ pub(super) struct Cycle<D: DataPlane> {
     next: Option<Good>,
     /// The last refusal: the same one again is not counted again.
     refused: Vec<String>,
-    /// Settings that passed the checks and were refused later.
-    refused_id: Option<String>,
+    /// Settings that passed the checks and were refused later: their key.
+    refused_key: Option<(String, String)>,
 }
 
 impl<D: DataPlane> Cycle<D> {
@@ -69,7 +69,7 @@ impl<D: DataPlane> Cycle<D> {
             job: None,
             next: None,
             refused: Vec::new(),
-            refused_id: None,
+            refused_key: None,
         }
     }
 
@@ -123,17 +123,21 @@ impl<D: DataPlane> Cycle<D> {
                 "STARTING FROM THE LAST KNOWN GOOD SETTINGS: mend the file, it goes live as soon as it is good"
             );
         }
-        let mut problems = match self.try_first(boot.good, boot.from) {
+        let mut good = boot.good;
+        if boot.from != From::LastGood {
+            good.extras = self.extras(&good.validated);
+        }
+        let failed = owned(good.key());
+        let mut problems = match self.try_first(good, boot.from) {
             Ok(()) => return Ok(boot.from),
             Err(rejection) => rejection.problems,
         };
         let Some(path) = self.path.clone() else {
             return Err(problems);
         };
-        let failed = self.live.validated.id.clone();
         self.refuse(problems.clone(), Some(failed.clone()));
         for good in self.store.generations(&path) {
-            if good.validated.id == failed {
+            if owned(good.key()) == failed {
                 continue;
             }
             tracing::warn!(
@@ -150,7 +154,7 @@ impl<D: DataPlane> Cycle<D> {
     fn try_first(&mut self, good: Good, from: From) -> Result<(), Rejection> {
         let progress = Arc::new(Progress::default());
         self.state.preparing(&good.validated.id, progress.clone());
-        let result = prepare(&*self.plane, &good.validated, &progress);
+        let result = prepare(&*self.plane, &good, &progress);
         self.state.prepared();
         self.apply(good, result?, from)
     }
@@ -190,13 +194,13 @@ impl<D: DataPlane> Cycle<D> {
     /// The file is good as it stands.
     fn accepted(&mut self) {
         self.refused.clear();
-        self.refused_id = None;
+        self.refused_key = None;
         self.state.tried(&[]);
     }
 
     /// Counts, logs and shows a refusal, unless it is the one that stands already.
-    fn refuse(&mut self, problems: Vec<String>, id: Option<String>) {
-        self.refused_id = id;
+    fn refuse(&mut self, problems: Vec<String>, key: Option<(String, String)>) {
+        self.refused_key = key;
         if problems == self.refused {
             return;
         }
@@ -211,6 +215,11 @@ impl<D: DataPlane> Cycle<D> {
         self.refused = problems;
     }
 
+    /// What the data plane needs besides the settings' files, as it is now.
+    fn extras(&self, validated: &Validated) -> Extras {
+        Extras::read(self.plane.extra_files(validated), Copies::new())
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         let wanted = self
             .job
@@ -218,9 +227,11 @@ impl<D: DataPlane> Cycle<D> {
             .map(|job| &job.good)
             .or(self.next.as_ref());
         let goods = std::iter::once(&self.live).chain(wanted);
-        let mut files: Vec<PathBuf> = goods
-            .flat_map(|good| good.validated.files.iter().cloned())
-            .collect();
+        let mut files = Vec::new();
+        for good in goods {
+            files.extend(good.validated.files.iter().cloned());
+            files.extend(self.plane.extra_files(&good.validated));
+        }
         files.extend(self.path.clone());
         files.sort();
         files.dedup();
@@ -249,7 +260,7 @@ impl<D: DataPlane> Cycle<D> {
         };
         // Before the reading, so that a change during it is seen by the next comparison.
         self.seen = self.look_at_files();
-        let good = match load::load(&path, &BTreeMap::new()) {
+        let mut good = match load::load(&path, &BTreeMap::new()) {
             Ok(good) => good,
             Err(problems) => {
                 let problems: Vec<_> = problems
@@ -263,8 +274,9 @@ impl<D: DataPlane> Cycle<D> {
                 return self.refuse(load::sentences(&problems), None);
             }
         };
+        good.extras = self.extras(&good.validated);
         let id = &good.validated.id;
-        if *id == self.live.validated.id {
+        if good.key() == self.live.key() {
             self.supersede();
             self.state.same_as_file();
             if good.validated.files != self.live.validated.files {
@@ -277,8 +289,13 @@ impl<D: DataPlane> Cycle<D> {
             }
             return self.accepted();
         }
-        if self.wanted_id() == Some(id) || (self.refused_id.as_ref() == Some(id) && !asked) {
+        let was_refused = self.refused_key.as_ref() == Some(&owned(good.key()));
+        if self.wanted() == Some(good.key()) || (was_refused && !asked) {
             return;
+        }
+        if *id == self.live.validated.id {
+            let files = &good.extras.files;
+            tracing::info!(?files, "a file that the settings need has changed");
         }
         let keys =
             aegis_settings::restart_diff(&self.live.validated.settings, &good.validated.settings);
@@ -292,14 +309,14 @@ impl<D: DataPlane> Cycle<D> {
         self.begin(good);
     }
 
-    fn wanted_id(&self) -> Option<&String> {
+    fn wanted(&self) -> Option<(&str, &str)> {
         let newest = self.next.as_ref().or_else(|| {
             self.job
                 .as_ref()
                 .filter(|job| !job.progress.is_superseded())
                 .map(|job| &job.good)
         });
-        newest.map(|good| &good.validated.id)
+        newest.map(Good::key)
     }
 
     /// What is being prepared is not wanted any more.
@@ -322,10 +339,10 @@ impl<D: DataPlane> Cycle<D> {
             return;
         }
         let progress = Progress::default();
-        let id = good.validated.id.clone();
-        let result = prepare(&*self.plane, &good.validated, &progress);
+        let key = owned(good.key());
+        let result = prepare(&*self.plane, &good, &progress);
         if let Err(rejection) = result.and_then(|prepared| self.apply(good, prepared, From::File)) {
-            self.refuse(rejection.problems, Some(id));
+            self.refuse(rejection.problems, Some(key));
         }
     }
 
@@ -341,9 +358,9 @@ impl<D: DataPlane> Cycle<D> {
         self.state.preparing(&good.validated.id, progress.clone());
         let spawned = std::thread::Builder::new().name("prepare".into()).spawn({
             let (plane, signs) = (self.plane.clone(), self.signs.clone());
-            let (validated, progress) = (good.validated.clone(), progress.clone());
+            let (good, progress) = (good.clone(), progress.clone());
             move || {
-                let result = prepare(&*plane, &validated, &progress);
+                let result = prepare(&*plane, &good, &progress);
                 // The reload thread has ended: so has the process, nearly.
                 drop(signs.send(Sign::Prepared { generation, result }));
             }
@@ -372,11 +389,11 @@ impl<D: DataPlane> Cycle<D> {
         };
         if !job.progress.is_superseded() {
             self.state.prepared();
-            let id = job.good.validated.id.clone();
+            let key = owned(job.good.key());
             if let Err(rejection) =
                 result.and_then(|prepared| self.apply(job.good, prepared, From::File))
             {
-                self.refuse(rejection.problems, Some(id));
+                self.refuse(rejection.problems, Some(key));
             }
         }
         self.spawn_next();
@@ -386,14 +403,19 @@ impl<D: DataPlane> Cycle<D> {
 /// A defect in a compiler must not end the thread that could take the next settings.
 fn prepare<D: DataPlane>(
     plane: &D,
-    validated: &Arc<Validated>,
+    good: &Good,
     progress: &Progress,
 ) -> Result<D::Prepared, Rejection> {
-    catch_unwind(AssertUnwindSafe(|| plane.prepare(validated, progress))).unwrap_or_else(|_| {
+    let act = || plane.prepare(&good.validated, &good.extras.copies, progress);
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| {
         Err(Rejection::new(
             "preparing these settings panicked; this is a defect of Aegis, please report it",
         ))
     })
+}
+
+fn owned(key: (&str, &str)) -> (String, String) {
+    (key.0.to_owned(), key.1.to_owned())
 }
 
 /// Waits until nothing more happens; returns whether to stop. What else comes in meanwhile is put aside.

@@ -14,6 +14,8 @@ const LONG: Duration = Duration::from_secs(60);
 /// A data plane that remembers what happened. A site's host says what becomes of it.
 #[derive(Default)]
 struct Plane {
+    /// A file it needs though the settings do not name it; `bad` in it is refused.
+    module: Mutex<Option<PathBuf>>,
     seen: Mutex<Seen>,
     changed: Condvar,
 }
@@ -21,6 +23,8 @@ struct Plane {
 #[derive(Default, Debug)]
 struct Seen {
     begun: Vec<String>,
+    /// What was in the module at each preparation.
+    modules: Vec<String>,
     swapped: Vec<String>,
     /// Hosts whose preparation may end.
     released: Vec<String>,
@@ -61,12 +65,25 @@ impl DataPlane for Plane {
         host(validated).starts_with("slow")
     }
 
+    fn extra_files(&self, _validated: &Validated) -> Vec<PathBuf> {
+        self.module.lock().iter().cloned().collect()
+    }
+
     fn prepare(
         &self,
         validated: &Arc<Validated>,
+        copies: &Copies,
         progress: &Progress,
     ) -> Result<String, Rejection> {
         let host = host(validated);
+        if let Some(module) = &*self.module.lock() {
+            let text = fs::read_to_string(copies.get(module).unwrap_or(module))
+                .map_err(|error| Rejection::new(format!("the module: {error}")))?;
+            if text == "bad" {
+                return Err(Rejection::new("the module is no module"));
+            }
+            self.tell(|seen| seen.modules.push(text));
+        }
         self.tell(|seen| seen.begun.push(host.clone()));
         progress.say(format!("compiling {host}"));
         if host.starts_with("slow") {
@@ -131,8 +148,15 @@ impl Node {
     }
 
     fn try_start(&self) -> (Controller<Plane>, Result<From, Vec<String>>) {
-        let boot = boot(&self.path(), &self.default_state_dir(), &|_| Vec::new())
-            .expect("something to start with");
+        self.try_start_checked(&|_, _| Vec::new())
+    }
+
+    fn try_start_checked(
+        &self,
+        check: &dyn Fn(&Validated, &Copies) -> Vec<Problem>,
+    ) -> (Controller<Plane>, Result<From, Vec<String>>) {
+        let boot =
+            boot(&self.path(), &self.default_state_dir(), check).expect("something to start with");
         let (tx, first) = std::sync::mpsc::channel();
         let plan = Plan {
             default_state_dir: self.default_state_dir(),
@@ -368,13 +392,13 @@ fn a_first_start_with_rules_that_do_not_compile_fails_with_the_problems() {
 fn a_first_start_without_good_settings_lists_every_problem() {
     let node = Node::new();
     node.put("version: 1\nlisteners: []\nsitess: []\n");
-    let problems = boot(&node.path(), &node.default_state_dir(), &|_| Vec::new())
+    let problems = boot(&node.path(), &node.default_state_dir(), &|_, _| Vec::new())
         .expect_err("nothing to start with");
     assert!(problems.len() > 1, "{problems:?}");
     let missing = boot(
         Path::new("/nowhere/aegis.yaml"),
         &node.default_state_dir(),
-        &|_| Vec::new(),
+        &|_, _| Vec::new(),
     )
     .expect_err("missing");
     assert!(missing[0].message.contains("does not exist"));
@@ -404,7 +428,7 @@ fn what_the_organs_find_wrong_at_a_start_is_passed_over_for_last_known_good() {
         help: None,
         at: None,
     };
-    let check = |validated: &Validated| {
+    let check = |validated: &Validated, _: &Copies| {
         if host(validated).starts_with("expired") {
             vec![problem.clone()]
         } else {
@@ -418,3 +442,6 @@ fn what_the_organs_find_wrong_at_a_start_is_passed_over_for_last_known_good() {
     );
     assert_eq!(boot.problems, [problem]);
 }
+
+#[path = "module_tests.rs"]
+mod module;
