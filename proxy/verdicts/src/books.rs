@@ -86,13 +86,11 @@ impl Books {
 
     /// Verdicts by id from `from` on, and where to go on.
     pub(crate) fn from(&self, from: u32, most: usize) -> (Vec<Arc<Entry>>, Option<u32>) {
-        let mut next = from as usize;
         let mut found = Vec::new();
-        for place in self.entries.iter().skip(next) {
+        for (id, place) in (from..).zip(self.entries.iter().skip(from as usize)) {
             if found.len() >= most {
-                return (found, u32::try_from(next).ok());
+                return (found, Some(id));
             }
-            next += 1;
             found.extend(place.clone());
         }
         (found, None)

@@ -71,7 +71,7 @@ fn any_flipped_bit_is_noticed() {
         bad[at / 8] ^= 1 << (at % 8);
         match read_journal(&bad, 3) {
             Err(PersistError::Journal { intact }) => {
-                assert!(ends.contains(&intact) && intact <= at / 8)
+                assert!(ends.contains(&intact) && intact <= at / 8);
             }
             Err(PersistError::Magic | PersistError::Version(_)) => assert!(at / 8 < ends[0]),
             other => panic!("bit {at}: {other:?}"),

@@ -36,6 +36,7 @@ mod error;
 mod journal;
 mod lengths;
 mod prefix;
+mod presence;
 mod protected;
 mod rule;
 mod shards;

@@ -1,10 +1,11 @@
 //! The verdicts by prefix, in small snapshots that are read without a lock.
 //!
-//! A shard is two sorted arrays, keyed hashes of prefixes and their verdicts; hashes are uniform, so where one must be is
-//! computed, and the search is a step or two. A change copies its shard: some 60 entries when the table is full.
+//! A shard is a list sorted by the keyed hashes of prefixes; hashes are uniform, so where one must be is computed, and
+//! the search is a step or two. A change copies its shard: some 60 entries when the table is full.
 
 use crate::Prefix;
 use crate::entry::Entry;
+use crate::presence::Presence;
 use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -15,15 +16,13 @@ const ENTRIES_PER_SHARD: usize = 64;
 
 pub(crate) struct Shards {
     shards: Box<[ArcSwap<Shard>]>,
+    presence: Presence,
     /// Clients choose addresses; without a secret they could choose one shard for all of theirs.
     secret: (u64, u64),
 }
 
 #[derive(Default)]
-struct Shard {
-    hashes: Box<[u64]>,
-    entries: Box<[Arc<Entry>]>,
-}
+struct Shard(Box<[(u64, Arc<Entry>)]>);
 
 impl Shards {
     pub(crate) fn new(entries_max: usize, secret: [u8; 16]) -> Self {
@@ -34,6 +33,7 @@ impl Shards {
             shards: (0..count)
                 .map(|_| ArcSwap::new(Arc::clone(&empty)))
                 .collect(),
+            presence: Presence::new(entries_max),
             secret: (secret as u64, (secret >> 64) as u64),
         }
     }
@@ -42,14 +42,16 @@ impl Shards {
     #[inline]
     pub(crate) fn each(&self, prefix: &Prefix, mut see: impl FnMut(&Arc<Entry>)) {
         let hash = self.hash(prefix);
+        if !self.presence.maybe(hash) {
+            return;
+        }
         let Some(shard) = self.shards.get(self.index(hash)) else {
             return;
         };
         let shard = shard.load();
         let from = shard.find(hash, self.shards.len());
-        let hashes = shard.hashes.iter().skip(from);
-        let entries = shard.entries.iter().skip(from);
-        for (_, entry) in hashes.zip(entries).take_while(|(there, _)| **there == hash) {
+        let entries = shard.0.iter().skip(from);
+        for (_, entry) in entries.take_while(|(there, _)| *there == hash) {
             if entry.prefix == *prefix {
                 see(entry);
             }
@@ -59,25 +61,19 @@ impl Shards {
     /// Writers only, one at a time.
     pub(crate) fn insert(&self, entry: Arc<Entry>) {
         let hash = self.hash(&entry.prefix);
-        self.change(hash, |shard, at| {
-            let mut shard = shard.to_vecs();
-            shard.0.insert(at, hash);
-            shard.1.insert(at, entry);
-            shard
-        });
+        self.presence.add(hash);
+        self.change(hash, |entries, at| entries.insert(at, (hash, entry)));
     }
 
     /// Writers only, one at a time.
     pub(crate) fn remove(&self, entry: &Entry) {
         let hash = self.hash(&entry.prefix);
-        self.change(hash, |shard, from| {
-            let (mut hashes, mut entries) = shard.to_vecs();
-            let same = |(_, there): &(usize, &Arc<Entry>)| there.id == entry.id;
+        self.change(hash, |entries, from| {
+            let same = |(_, (_, there)): &(usize, &(u64, Arc<Entry>))| there.id == entry.id;
             if let Some((at, _)) = entries.iter().enumerate().skip(from).find(same) {
-                hashes.remove(at);
                 entries.remove(at);
+                self.presence.remove(hash);
             }
-            (hashes, entries)
         });
     }
 
@@ -86,6 +82,7 @@ impl Shards {
         let mut new: Vec<Vec<(u64, Arc<Entry>)>> = vec![Vec::new(); self.shards.len()];
         for entry in entries {
             let hash = self.hash(&entry.prefix);
+            self.presence.add(hash);
             if let Some(shard) = new.get_mut(self.index(hash)) {
                 shard.push((hash, entry));
             }
@@ -95,17 +92,20 @@ impl Shards {
                 continue;
             }
             let old = shard.load();
-            new.extend(old.hashes.iter().copied().zip(old.entries.iter().cloned()));
+            new.extend(old.0.iter().cloned());
             new.sort_by_key(|(hash, _)| *hash);
-            shard.store(Arc::new(Shard::from_vecs(new.into_iter().unzip())));
+            shard.store(Arc::new(Shard(new.into_boxed_slice())));
         }
     }
 
-    fn change(&self, hash: u64, change: impl FnOnce(&Shard, usize) -> (Vec<u64>, Vec<Arc<Entry>>)) {
+    fn change(&self, hash: u64, change: impl FnOnce(&mut Vec<(u64, Arc<Entry>)>, usize)) {
         if let Some(shard) = self.shards.get(self.index(hash)) {
             let old = shard.load();
             let from = old.find(hash, self.shards.len());
-            shard.store(Arc::new(Shard::from_vecs(change(&old, from))));
+            let mut entries = Vec::with_capacity(old.0.len() + 1);
+            entries.extend_from_slice(&old.0);
+            change(&mut entries, from);
+            shard.store(Arc::new(Shard(entries.into_boxed_slice())));
         }
     }
 
@@ -131,32 +131,16 @@ impl Shard {
     /// Where the first entry with this hash is, or would be. The bits after those that chose the shard say about where.
     fn find(&self, hash: u64, shards: usize) -> usize {
         let within = hash.wrapping_mul(shards as u64);
-        let mut at = ((u128::from(within) * self.hashes.len() as u128) >> 64) as usize;
+        let mut at = ((u128::from(within) * self.0.len() as u128) >> 64) as usize;
+        let there = |at: usize| self.0.get(at).map(|(there, _)| *there);
         while let Some(before) = at.checked_sub(1)
-            && self.hashes.get(before).is_some_and(|&there| there >= hash)
+            && there(before).is_some_and(|there| there >= hash)
         {
             at = before;
         }
-        while self.hashes.get(at).is_some_and(|&there| there < hash) {
+        while there(at).is_some_and(|there| there < hash) {
             at += 1;
         }
         at
-    }
-
-    fn to_vecs(&self) -> (Vec<u64>, Vec<Arc<Entry>>) {
-        let mut vecs = (
-            Vec::with_capacity(self.hashes.len() + 1),
-            Vec::with_capacity(self.entries.len() + 1),
-        );
-        vecs.0.extend_from_slice(&self.hashes);
-        vecs.1.extend_from_slice(&self.entries);
-        vecs
-    }
-
-    fn from_vecs((hashes, entries): (Vec<u64>, Vec<Arc<Entry>>)) -> Self {
-        Self {
-            hashes: hashes.into_boxed_slice(),
-            entries: entries.into_boxed_slice(),
-        }
     }
 }

@@ -9,8 +9,10 @@ use parking_lot::{Mutex, RwLock};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+mod judge;
 mod why;
 
+pub use judge::{Asked, Ruling};
 pub use why::Covering;
 
 /// The verdicts everybody asks and everybody feeds.
@@ -21,22 +23,6 @@ pub struct Table {
     never_ban: RwLock<NeverBan>,
     entries_max: usize,
 }
-
-/// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked<'a> {
-    /// A connection, about its socket's peer: only what [`Verdict::may_go_lower`] holds.
-    Connection,
-    /// A request, about its client, for this site.
-    Request {
-        /** Its name. */
-        site: &'a str,
-    },
-}
-
-/// The verdict that holds.
-#[derive(Clone)]
-pub struct Ruling(Arc<Entry>);
 
 /// How a verdict is to be taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,29 +87,6 @@ impl Table {
             never_ban: RwLock::new(never_ban),
             entries_max,
         })
-    }
-
-    /// The verdict that holds for an address now, if any does. Takes no lock.
-    pub fn judge(&self, address: IpAddr, asked: Asked<'_>, now: Millis) -> Option<Ruling> {
-        let whole = Prefix::from(address);
-        let mut best: Option<Arc<Entry>> = None;
-        for length in self.lengths.of(&whole) {
-            self.shards.each(&whole.cut(length), |entry| {
-                if entry.holds_at(now)
-                    && asked.concerns(entry)
-                    && best
-                        .as_ref()
-                        .is_none_or(|best| entry.weight() > best.weight())
-                {
-                    best = Some(Arc::clone(entry));
-                }
-            });
-            // Lengths come longest first: nothing beats the operator's verdict found first.
-            if best.as_ref().is_some_and(|best| best.by_operator()) {
-                break;
-            }
-        }
-        best.map(Ruling)
     }
 
     /// Takes a verdict in; one on the same prefix and scope is replaced.
@@ -295,34 +258,6 @@ impl Table {
     fn drop_entry(&self, books: &mut Books, entry: &Entry) {
         self.shards.remove(entry);
         books.leave(entry, &self.lengths);
-    }
-}
-
-impl Ruling {
-    /// In or out.
-    pub fn kind(&self) -> Kind {
-        self.0.cause.kind
-    }
-
-    /// Counts that it was acted upon.
-    pub fn count_hit(&self) {
-        self.0.hit();
-    }
-
-    /// All of it, for a log line or a page.
-    pub fn verdict(&self) -> Verdict {
-        self.0.verdict()
-    }
-}
-
-impl Asked<'_> {
-    fn concerns(self, entry: &Entry) -> bool {
-        match (&entry.cause.scope, self) {
-            (Scope::Node, Asked::Connection) => !entry.l7_only,
-            (Scope::Node, Asked::Request { .. }) => true,
-            (Scope::Site(_), Asked::Connection) => false,
-            (Scope::Site(there), Asked::Request { site }) => **there == *site,
-        }
     }
 }
 

@@ -25,10 +25,10 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// The most rules.
+    /// The most rules; a fault costs a look at each of its kind.
     pub const RULES_MAX: usize = 32;
-    /// A fault costs a look at each rule of its kind; memory for so many addresses is some 16 MB.
-    pub const ADDRESSES: usize = 1 << 16;
+    /// How many addresses are remembered for their faults, and as many for their bans; some 12 MB in all.
+    pub const ADDRESSES: usize = 1 << 15;
 
     /// Rules that remember up to [`Self::ADDRESSES`] addresses each way. `secret` must be unknown to clients.
     ///

@@ -1,5 +1,7 @@
 //! The table against a naive list, over random operations with fixed seeds.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use aegis_verdicts::{
     Asked, Author, Kind, Millis, NeverBan, Prefix, Scope, Table, Terms, Verdict, VerdictError,
     read_snapshot, write_snapshot,

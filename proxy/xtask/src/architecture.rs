@@ -13,6 +13,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("aegis-identity", BASE),
     ("aegis-cache", BASE),
     ("aegis-certs", BASE),
+    ("aegis-limits", BASE),
+    ("aegis-verdicts", BASE),
     ("aegis-origin", BASE),
     ("aegis-plugins", BASE),
     (
@@ -57,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xtask", &["aegis-testkit"]),
     ("bare-pingora", &[]),
     ("bench-guard", &["aegis-front"]),
+    ("bench-limits", &["aegis-limits", "aegis-verdicts"]),
 ];
 
 /// Edges that only tests have.
