@@ -5,6 +5,8 @@
 mod cache_answers;
 mod cache_fills;
 mod calls;
+mod edited;
+mod held_bodies;
 mod http2;
 mod log;
 mod plugins;
