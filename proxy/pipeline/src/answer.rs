@@ -104,7 +104,10 @@ pub(crate) async fn send(
 ) -> pingora_error::Result<()> {
     match answer {
         Answer::Page(fault) => send_page(session, ctx, fault).await,
-        Answer::Close => Err(Fault::ClientGone.into_error()),
+        Answer::Close => {
+            ctx.fault = Some(Fault::ClosedByPlugin);
+            Err(Fault::ClosedByPlugin.into_error())
+        }
         Answer::Redirect { status, location } => {
             let mut head = ResponseHeader::build(status, Some(4))?;
             head.insert_header(header::LOCATION, location)?;
@@ -174,7 +177,7 @@ pub(crate) async fn send_fault(session: &mut Session, ctx: &mut Ctx, error: &Err
     if let Err(error) = sent {
         tracing::debug!(request = request.as_str(), %error, "page not sent");
     }
-    fault.status()
+    ctx.fault.unwrap_or(fault).status()
 }
 
 /// An answer is under way; nothing else can be said any more.

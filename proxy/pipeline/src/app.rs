@@ -21,8 +21,11 @@ use std::time::Duration;
 /// Decoded header list of an HTTP/2 request.
 const H2_HEADERS_MAX: u32 = 64 * 1024;
 /// What an HTTP/2 client may send before we have read it: a stream, and all of a connection.
-const H2_STREAM_WINDOW: u32 = 256 * 1024;
-const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+///
+/// It is memory an idle connection can make us keep. Both are opened again as bytes are read, so they bound the upload of
+/// one stream to one window a round trip.
+const H2_STREAM_WINDOW: u32 = 64 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How long a body nobody wants is drained to keep a connection.
 const DRAIN: Duration = Duration::from_secs(5);
 

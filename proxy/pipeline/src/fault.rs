@@ -38,6 +38,10 @@ pub enum Fault {
     NotCached,
     /// The origin.
     Origin(OriginFault),
+    /// The origin did not wait for a request body that is held for a verdict.
+    AnsweredEarly,
+    /// A plugin ended the stream without an answer.
+    ClosedByPlugin,
     /// A defect of ours.
     Internal,
     /// The client is gone: nobody to tell.
@@ -93,7 +97,8 @@ impl Fault {
             Self::BodyEncoding => 415,
             Self::Misdirected => 421,
             Self::Internal => 500,
-            Self::Origin(
+            Self::AnsweredEarly
+            | Self::Origin(
                 OriginFault::ConnectRefused
                 | OriginFault::ConnectFailed
                 | OriginFault::Tls
@@ -109,7 +114,7 @@ impl Fault {
                 OriginFault::ConnectTimeout | OriginFault::ReadTimeout | OriginFault::WriteTimeout,
             ) => 504,
             Self::Loop => 508,
-            Self::ClientGone => 0,
+            Self::ClientGone | Self::ClosedByPlugin => 0,
         }
     }
 
@@ -132,6 +137,8 @@ impl Fault {
             Self::Loop => "loop",
             Self::NotCached => "not_cached",
             Self::Origin(fault) => fault.as_str(),
+            Self::AnsweredEarly => "origin_answered_early",
+            Self::ClosedByPlugin => "closed_by_plugin",
             Self::Internal => "internal",
             Self::ClientGone => "client_gone",
         }
@@ -172,8 +179,9 @@ impl Fault {
                 "The site's server gave an answer that is not HTTP."
             }
             Self::Origin(_) => "The site's server cannot be reached.",
+            Self::AnsweredEarly => "The site's server answered before it had what was sent to it.",
             Self::Internal => "Something went wrong here.",
-            Self::ClientGone => "The connection was closed.",
+            Self::ClientGone | Self::ClosedByPlugin => "The connection was closed.",
         })
     }
 
@@ -250,6 +258,12 @@ mod tests {
         let fault = Fault::of(&error.more_context("more"));
         assert_eq!(fault, Fault::Rejected(why));
         assert_eq!((fault.status(), fault.as_str()), (400, "chunk_size"));
+    }
+
+    #[test]
+    fn a_stream_a_plugin_closed_is_told_from_a_client_that_left() {
+        let fault = Fault::of(&Fault::ClosedByPlugin.into_error());
+        assert_eq!((fault.status(), fault.as_str()), (0, "closed_by_plugin"));
     }
 
     #[test]

@@ -18,16 +18,24 @@ const HOPS_MAX: usize = 8;
 const PSEUDONYM: &str = "aegis";
 const VIA_11: HeaderValue = HeaderValue::from_static("1.1 aegis");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 aegis");
-/// What else origins read as a proxy's word about the client.
-const CLAIMS: [&str; 7] = [
+/// What origins read as a proxy's word about the client; `x-forwarded-*` besides.
+const CLAIMS: [&str; 14] = [
     "forwarded",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-server",
+    "x-request-id",
     "x-real-ip",
     "x-original-url",
+    "x-original-host",
+    "x-rewrite-url",
+    "x-host",
+    "front-end-https",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
 ];
+const FORWARDED: &str = "x-forwarded-";
 /// Fields of the origin's connection besides `Connection` itself.
 const ORIGIN_HOP: [&str; 4] = ["keep-alive", "proxy-connection", "trailer", "upgrade"];
 
@@ -47,9 +55,10 @@ pub(crate) fn to_origin(head: &mut RequestHeader, ctx: &Ctx, host: Option<&str>)
         }
         head.set_raw_path(target.as_bytes())?;
     }
-    if has_any(&head.headers, &CLAIMS) {
-        for name in CLAIMS {
-            head.remove_header(name);
+    if head.headers.keys().any(is_claim) {
+        let claims = head.headers.keys().filter(|name| is_claim(name));
+        for name in claims.cloned().collect::<Vec<_>>() {
+            head.remove_header(&name);
         }
     }
     head.insert_header("X-Forwarded-For", ctx.client_text())?;
@@ -85,6 +94,21 @@ pub(crate) fn check_loop(headers: &HeaderMap) -> std::result::Result<(), Fault> 
     } else {
         Ok(())
     }
+}
+
+/// CGI and what came after it make one variable of `X-Real-IP` and `X_Real_IP`.
+fn is_claim(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    if !matches!(name.first(), Some(b'x' | b'f' | b't' | b'c')) {
+        return false;
+    }
+    let reads_as = |name: &[u8], claim: &str| {
+        let alike = |(&n, c): (&u8, u8)| n == c || (n == b'_' && c == b'-');
+        name.len() == claim.len() && name.iter().zip(claim.bytes()).all(alike)
+    };
+    let forwarded = name.get(..FORWARDED.len());
+    forwarded.is_some_and(|start| reads_as(start, FORWARDED))
+        || CLAIMS.iter().any(|claim| reads_as(name, claim))
 }
 
 /// One pass over the few fields there are costs less than a look-up for each name.

@@ -60,6 +60,63 @@ fn what_the_client_claims_about_itself_is_replaced() {
 }
 
 #[test]
+fn no_spelling_of_a_claim_that_an_origin_could_read_gets_through() {
+    let claims = [
+        "X-Rewrite-URL",
+        "X-Original-Host",
+        "X-Host",
+        "X-Forwarded-Scheme",
+        "X-Forwarded-Ssl",
+        "X-Forwarded-User",
+        "Front-End-Https",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "X-Client-IP",
+        "X-Cluster-Client-IP",
+        "Fastly-Client-IP",
+    ];
+    let ours = [
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Request-Id",
+    ];
+    let mut head = request("/", &[]);
+    for name in claims.iter().chain(&ours) {
+        for name in [
+            (*name).to_owned(),
+            name.replace('-', "_"),
+            name.replacen('-', "_", 1),
+        ] {
+            head.append_header(name, "claimed").expect("a field");
+        }
+    }
+    let honest = [
+        "x-hostname",
+        "x_host2",
+        "x-forwarded",
+        "cookie",
+        "true",
+        "x-client",
+    ];
+    for name in honest {
+        head.append_header(name, "honest").expect("a field");
+    }
+    to_origin(&mut head, &Ctx::new(), Some("shop.example")).expect("a head");
+    assert!(
+        head.headers.values().all(|value| value != "claimed"),
+        "{head:?}"
+    );
+    let kept = head.headers.values().filter(|value| *value == "honest");
+    assert_eq!(kept.count(), honest.len());
+    assert_eq!(
+        head.headers.len(),
+        honest.len() + ours.len() + 1,
+        "{head:?}"
+    );
+}
+
+#[test]
 fn an_absolute_target_becomes_a_path_and_a_host() {
     let mut head = request("http://shop.example/a?b=c", &[]);
     to_origin(&mut head, &Ctx::new(), Some("shop.example")).expect("a head");

@@ -2,12 +2,14 @@
 
 use crate::ctx::Ctx;
 use crate::fault::Fault;
+use crate::inspect::budget::Payer;
 use crate::inspect::{self, Announced, Incoming, Inspection, SHORT_MAX, Shared};
 use bytes::Bytes;
 use http::{Version, header};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The body of the request in `session`.
@@ -38,10 +40,11 @@ pub(crate) fn begin_inspection(session: &mut Session, ctx: &mut Ctx, shared: &Sh
         return;
     };
     let rules = plan.body;
+    let payer = Payer::new(Arc::clone(&plan.site), ctx.client().ip(), rules.held_most);
     let announced = announced(session);
     let takes_body = announced != Announced::Nothing && plan.reads_bodies;
     let head = inspect::raw::head(session, ctx, takes_body);
-    let inspection = Inspection::new(head, announced, rules, shared);
+    let inspection = Inspection::new(head, announced, rules, shared, payer);
     ctx.inspection = Some(Box::new(inspection));
 }
 

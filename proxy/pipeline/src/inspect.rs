@@ -8,8 +8,11 @@
 //!
 //! The verdict is taken once; what Pingora replays for a further try passes.
 //!
-//! Bounds: `held_max` and `body_max` of the route (413, or piece by piece by the `stream` policy), and one budget of bytes
-//! for all requests (503).
+//! Bounds: `held_max` and `body_max` of the route (413, or piece by piece by the `stream` policy), one budget of bytes for
+//! all requests with a share for each site and each source (503), and a pace that a held body must keep (408).
+//!
+//! A WAF that only watches refuses nothing: if it fails, answers, or there is no room to hold a body for it, the request
+//! passes and is counted.
 
 pub(crate) mod body;
 pub(crate) mod budget;
@@ -24,15 +27,17 @@ use crate::ctx::Ctx;
 use crate::fault::Fault;
 use aegis_plugins::{Body, Decision, FaultKind, LocalResponse, OpenContext, RequestHead, Verdict};
 use aegis_settings::model::{Inspect, OnError};
+use aegis_telemetry::events::PluginFault;
 use aegis_telemetry::metrics::WafVerdict;
-use body::Held;
-use budget::{Budget, Gate, Permit};
+use body::{Held, cannot_hold};
+use budget::{Budget, Gate, Pace, Payer, Permit};
 use bytes::Bytes;
 use http::header;
 use pingora_http::RequestHeader;
 use plan::{BodyRules, Inspector, Stage};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Longest body read in the request phase: what Pingora's retry buffer replays; one byte more and it keeps nothing.
 pub(crate) const SHORT_MAX: u64 = 65_536;
@@ -94,6 +99,7 @@ impl Inspection {
         announced: Announced,
         rules: BodyRules,
         shared: &Shared,
+        payer: Payer,
     ) -> Self {
         Self {
             head,
@@ -101,7 +107,7 @@ impl Inspection {
             rules,
             held: Held::Nothing,
             whole: None,
-            permit: shared.bodies.permit(),
+            permit: shared.bodies.permit(payer),
             open: Vec::new(),
             edited: false,
             new_body: None,
@@ -113,6 +119,12 @@ impl Inspection {
     pub(crate) fn takes_body(&self) -> bool {
         self.whole.is_some() || !matches!(self.held, Held::Nothing)
     }
+}
+
+/// A module has changed the request: what the origin will be asked is not what the client asked.
+pub(crate) fn has_edited(ctx: &Ctx) -> bool {
+    let inspection = ctx.inspection.as_ref();
+    inspection.is_some_and(|inspection| inspection.edited || inspection.new_body.is_some())
 }
 
 /// Puts what modules changed into the head for the origin, and what their work needs.
@@ -164,7 +176,7 @@ async fn ask_all(
         return Ok(());
     }
     if inspectors.iter().any(|inspector| inspector.reads_body) {
-        inspection.read_short(incoming).await?;
+        inspection.read_short(ctx, incoming).await?;
     }
     for inspector in inspectors.iter() {
         let body = inspection.shown(inspector);
@@ -184,35 +196,55 @@ async fn ask_all(
 
 impl Inspection {
     /// Reads a short body; finds out at once that a long one is too long.
-    async fn read_short(&mut self, incoming: &mut impl Incoming) -> Result<(), Answer> {
+    async fn read_short(
+        &mut self,
+        ctx: &mut Ctx,
+        incoming: &mut impl Incoming,
+    ) -> Result<(), Answer> {
+        if self.whole.is_some() || self.held.goes_on() {
+            return Ok(());
+        }
         match self.announced {
-            Announced::Nothing => {}
+            Announced::Nothing => Ok(()),
             Announced::Long(length) => {
                 let too_long = |max: u64| length.is_some_and(|length| length > max);
                 if self.rules.reject_above.is_some_and(too_long) {
                     return Err(Fault::BodyTooLarge.into());
                 }
-                if matches!(self.held, Held::Nothing) {
-                    self.held = Held::waiting();
-                }
+                self.held = Held::waiting();
+                Ok(())
             }
-            Announced::Short if self.whole.is_some() => {}
-            Announced::Short => {
-                let mut chunks = Vec::new();
-                let mut length = 0;
-                while let Some(chunk) = incoming.next().await? {
-                    length += chunk.len() as u64;
-                    if self.rules.reject_above.is_some_and(|max| length > max) {
-                        return Err(Fault::BodyTooLarge.into());
-                    }
-                    if !self.permit.grow(chunk.len()) {
-                        return Err(Fault::BodiesHeld.into());
-                    }
-                    chunks.push(chunk);
-                }
-                self.whole = Some(chunks);
-            }
+            Announced::Short => self.read_whole(ctx, incoming).await,
         }
+    }
+
+    async fn read_whole(
+        &mut self,
+        ctx: &mut Ctx,
+        incoming: &mut impl Incoming,
+    ) -> Result<(), Answer> {
+        let pace = Pace::start(Instant::now());
+        let mut chunks = Vec::new();
+        let mut length = 0;
+        while let Some(chunk) = incoming.next().await? {
+            length += chunk.len() as u64;
+            if self.rules.reject_above.is_some_and(|max| length > max) {
+                return Err(Fault::BodyTooLarge.into());
+            }
+            let room = self.permit.grow(chunk.len());
+            if !room || !pace.keeps_up(length, Instant::now()) {
+                if !self.rules.watched {
+                    return Err(cannot_hold(room).into());
+                }
+                // Pingora has what was read, and will show it again on its way.
+                ctx.note_waf(WafVerdict::Fault);
+                self.permit.release();
+                self.held = Held::passing(0);
+                return Ok(());
+            }
+            chunks.push(chunk);
+        }
+        self.whole = Some(chunks);
         Ok(())
     }
 
@@ -239,7 +271,7 @@ impl Inspection {
             self.whole = Some(vec![new.clone()]);
             self.new_body = Some(new);
         }
-        let waits = matches!(self.held, Held::Waiting { .. }) && inspector.reads_body;
+        let waits = self.held.goes_on() && inspector.reads_body;
         let sees_more = waits || inspector.response != Inspect::Off;
         if let Some(context) = open.filter(|_| sees_more) {
             self.open.push(Open {
@@ -272,6 +304,8 @@ fn settle(
             }
             Ok(Settled::GoesOn)
         }
+        // Whatever its rules say, one that only watches ends nothing.
+        Decision::Respond(_) | Decision::Close if inspector.watches => Ok(Settled::PassedBy),
         Decision::Respond(local) => Err(refusal(inspector, local)),
         Decision::Close => Err(Answer::Close),
         Decision::Fault(kind) => failed(ctx, inspector, kind),
@@ -290,8 +324,23 @@ fn failed(ctx: &mut Ctx, inspector: &Inspector, kind: FaultKind) -> Result<Settl
         "no verdict"
     );
     match inspector.on_error {
+        _ if inspector.watches => Ok(Settled::PassedBy),
         OnError::Allow => Ok(Settled::PassedBy),
         OnError::Deny => Err(Fault::PluginFailed.into()),
+    }
+}
+
+/// The module did what cannot be carried out: there is no verdict. What it decided otherwise stands.
+fn broke_contract(inspector: &Inspector, verdict: &mut Verdict, detail: &'static str) {
+    if verdict.decision == Decision::Continue {
+        let kind = FaultKind::Abi;
+        PluginFault {
+            plugin: inspector.plugin.name(),
+            kind: kind.as_str(),
+            detail,
+        }
+        .emit();
+        verdict.decision = Decision::Fault(kind);
     }
 }
 

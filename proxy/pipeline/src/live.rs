@@ -35,7 +35,6 @@ impl Live {
 
     /// Puts a snapshot in force; requests that are under way keep theirs.
     pub fn ready(&self, snapshot: Arc<Snapshot>) {
-        self.shared.bodies.set_max(snapshot.node.bodies_held_max);
         self.node.store(Arc::new(snapshot.node.clone()));
         self.snapshot.store(Some(snapshot));
     }

@@ -232,12 +232,12 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         head::from_origin(response);
         hooks::origin_answered(session, response, ctx);
-        upstream::answered(response, ctx);
+        upstream::answered(response, ctx)?;
         if ctx.inspection.is_none() || response.status.is_informational() {
             return Ok(());
         }
         // An answer that came early waits for the verdict on the request.
-        let judged = inspect::body::finish(ctx, &mut self.body(session)).await;
+        let judged = inspect::body::finish(ctx, &mut self.body(session), response).await;
         judged.map_err(|answer| ctx.stop(answer))?;
         let bodiless = head::is_bodiless(session.req_header(), response);
         let judged = inspect::response::head(ctx, response, bodiless).await;

@@ -62,7 +62,7 @@ pub(crate) fn broke(
         answered: ctx.origin.head_after.is_some()
             || written.is_some_and(|head| !head.status.is_informational()),
         idempotent: session.req_header().method.is_idempotent(),
-        body_at_hand: !session.as_ref().retry_buffer_truncated(),
+        body_at_hand: !session.as_ref().retry_buffer_truncated() && !inspect::body::passes(ctx),
     };
     let retry = match (&ctx.origin.endpoint, ctx.pool()) {
         (Some(endpoint), Some(pool)) => {
@@ -83,12 +83,17 @@ pub(crate) fn to_origin(session: &Session, request: &mut RequestHeader, ctx: &Ct
 }
 
 /// A head came.
-pub(crate) fn answered(response: &ResponseHeader, ctx: &mut Ctx) {
+pub(crate) fn answered(response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        if inspect::body::goes_on(ctx) {
+            // Its rest would go on unseen.
+            return Err(Fault::AnsweredEarly.into_error());
+        }
         // What follows is no HTTP, and nothing of the request may stay behind in a module meanwhile.
         ctx.inspection = None;
     }
     if !response.status.is_informational() {
         ctx.origin.head_after = ctx.origin.asked.map(|asked| asked.elapsed());
     }
+    Ok(())
 }

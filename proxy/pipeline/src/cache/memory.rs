@@ -3,7 +3,7 @@
 use super::{Cache, hooks, meta};
 use crate::ctx::Ctx;
 use crate::fault::Fault;
-use crate::{answer, facts, head};
+use crate::{answer, facts, head, inspect};
 use aegis_cache::decide::{Bypass, Request, Reuse, reuse};
 use aegis_cache::key::{Key, Scheme};
 use aegis_cache::object::Object;
@@ -75,6 +75,11 @@ fn find(cache: &Cache, session: &mut Session, ctx: &mut Ctx) -> Option<Arc<Objec
     let empty = session.is_body_empty();
     let head = session.req_header();
     ctx.cache.key = key(cache, session, ctx);
+    if inspect::has_edited(ctx) {
+        // The origin will be asked for something else than this key and these fields say.
+        ctx.cache.bypass(Forward::Bypass, Some("edited"));
+        return None;
+    }
     let request = match Request::read(&head.method, &head.headers, ctx.time) {
         Ok(request) if empty => request,
         Ok(_) => {

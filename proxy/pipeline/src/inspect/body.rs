@@ -1,12 +1,16 @@
 //! Bodies that are held, or judged piece by piece, on their way to the origin.
 
-use super::{Incoming, Inspection, Open, Settled, settle};
+use super::budget::Pace;
+use super::{Announced, Incoming, Inspection, Open, Settled, broke_contract, settle};
 use crate::answer::Answer;
 use crate::ctx::Ctx;
 use crate::fault::Fault;
-use aegis_plugins::{Decision, FaultKind, Verdict};
+use aegis_plugins::Verdict;
 use aegis_settings::model::Inspect;
+use aegis_telemetry::metrics::WafVerdict;
 use bytes::{Bytes, BytesMut};
+use pingora_http::ResponseHeader;
+use std::time::Instant;
 
 /// What becomes of a body on its way.
 #[derive(Debug)]
@@ -14,9 +18,18 @@ pub(crate) enum Held {
     /// It passes: nobody asked, or everything was judged in the request phase.
     Nothing,
     /// It waits for its end.
-    Waiting { chunks: Vec<Bytes>, bytes: u64 },
+    Waiting {
+        chunks: Vec<Bytes>,
+        bytes: u64,
+        pace: Pace,
+    },
     /// Longer than is held: each piece is judged before it passes.
-    Passing { pending: Vec<Bytes> },
+    Passing {
+        /// What a module asked to see more of first.
+        pending: Vec<Bytes>,
+        /// All that has come.
+        bytes: u64,
+    },
     /// Judged; a replay passes.
     Judged,
 }
@@ -26,7 +39,20 @@ impl Held {
         Self::Waiting {
             chunks: Vec::new(),
             bytes: 0,
+            pace: Pace::start(Instant::now()),
         }
+    }
+
+    pub(crate) fn passing(bytes: u64) -> Self {
+        Self::Passing {
+            pending: Vec::new(),
+            bytes,
+        }
+    }
+
+    /// Its end is not judged yet.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self, Self::Waiting { .. } | Self::Passing { .. })
     }
 }
 
@@ -40,19 +66,46 @@ pub(crate) fn restart(ctx: &mut Ctx) {
     }
 }
 
-/// Reads a body that still waits to its end and takes its verdict; the origin has answered without having got it.
-pub(crate) async fn finish(ctx: &mut Ctx, incoming: &mut impl Incoming) -> Result<(), Answer> {
-    let waits = |ctx: &Ctx| {
-        ctx.inspection
-            .as_ref()
-            .is_some_and(|i| matches!(i.held, Held::Waiting { .. }))
+/// Parts of the body have been judged one by one, which is done once.
+pub(crate) fn passes(ctx: &Ctx) -> bool {
+    ctx.inspection
+        .as_ref()
+        .is_some_and(|inspection| matches!(inspection.held, Held::Passing { .. }))
+}
+
+/// The origin has answered, and the body is still on its way.
+///
+/// Pingora is kept from sending more of it while it waits here for the answer's head, so what is left of the body is
+/// read, judged and dropped. An answer that says no can do without it; one that goes on from there would never end.
+pub(crate) async fn finish(
+    ctx: &mut Ctx,
+    incoming: &mut impl Incoming,
+    response: &ResponseHeader,
+) -> Result<(), Answer> {
+    let Some(inspection) = ctx.inspection.as_mut().filter(|i| i.held.goes_on()) else {
+        return Ok(());
     };
-    while waits(ctx) {
+    if inspection.rules.watched {
+        inspection.let_go();
+        ctx.note_waf(WafVerdict::Fault);
+        return Ok(());
+    }
+    while goes_on(ctx) {
         let mut chunk = incoming.next().await?;
         let end = chunk.is_none();
         filter(ctx, &mut chunk, end).await?;
     }
-    Ok(())
+    let refuses = response.status.is_client_error() || response.status.is_server_error();
+    if refuses {
+        Ok(())
+    } else {
+        Err(Fault::AnsweredEarly.into())
+    }
+}
+
+/// The body is still on its way.
+pub(crate) fn goes_on(ctx: &Ctx) -> bool {
+    ctx.inspection.as_ref().is_some_and(|i| i.held.goes_on())
 }
 
 /// Takes the next piece of the body; what is left in `chunk` goes to the origin.
@@ -76,6 +129,11 @@ impl Inspection {
         chunk: &mut Option<Bytes>,
         end: bool,
     ) -> Result<(), Answer> {
+        let unannounced = self.announced == Announced::Nothing;
+        if unannounced && chunk.as_ref().is_some_and(|chunk| !chunk.is_empty()) {
+            // Nobody was asked about these bytes.
+            return Err(Fault::BadRequest("It has a body that its head did not announce.").into());
+        }
         match &mut self.held {
             Held::Nothing | Held::Judged => {
                 if let Some(new) = &self.new_body {
@@ -93,37 +151,57 @@ impl Inspection {
         }
     }
 
+    /// Nobody looks at the rest; what is held goes with it.
+    fn let_go(&mut self) {
+        self.open.retain(|open| !open.inspector.reads_body);
+        let mut rest = Held::passing(0);
+        if let (Held::Waiting { chunks, .. }, Held::Passing { pending, .. }) =
+            (&mut self.held, &mut rest)
+        {
+            pending.append(chunks);
+            self.held = rest;
+        }
+    }
+
     async fn hold(
         &mut self,
         ctx: &mut Ctx,
         chunk: &mut Option<Bytes>,
         end: bool,
     ) -> Result<(), Answer> {
-        let Held::Waiting { chunks, bytes } = &mut self.held else {
+        let Held::Waiting {
+            chunks,
+            bytes,
+            pace,
+        } = &mut self.held
+        else {
             return Ok(());
         };
+        let mut room = true;
         if let Some(chunk) = chunk.take().filter(|chunk| !chunk.is_empty()) {
             *bytes += chunk.len() as u64;
             if self.rules.reject_above.is_some_and(|max| *bytes > max) {
                 return Err(Fault::BodyTooLarge.into());
             }
-            if !self.permit.grow(chunk.len()) {
-                return Err(Fault::BodiesHeld.into());
-            }
+            room = self.permit.grow(chunk.len());
             chunks.push(chunk);
         }
-        let streams = self.rules.stream_above.is_some_and(|max| *bytes > max);
+        let in_time = end || pace.keeps_up(*bytes, Instant::now());
+        if !room || !in_time {
+            if !self.rules.watched {
+                return Err(cannot_hold(room).into());
+            }
+            ctx.note_waf(WafVerdict::Fault);
+        }
+        let streams = self.rules.stream_above.is_some_and(|max| *bytes > max) || !room || !in_time;
         if !end && !streams {
             // Nothing to send yet; an empty piece is not written.
             *chunk = Some(Bytes::new());
             return Ok(());
         }
-        let chunks = std::mem::take(chunks);
+        let (chunks, bytes) = (std::mem::take(chunks), *bytes);
         if streams && !end {
-            self.held = Held::Passing {
-                pending: Vec::new(),
-            };
-            *chunk = Some(Bytes::new());
+            self.held = Held::passing(bytes);
             return self.judge_piece(ctx, chunks, chunk, false).await;
         }
         self.held = Held::Judged;
@@ -147,8 +225,8 @@ impl Inspection {
             let new_body = verdict.new_body.take();
             let too_late = |new: &Bytes| new.len() != length && !self.sent_in_chunks();
             if verdict.edits.is_some() || new_body.as_ref().is_some_and(too_late) {
-                // The origin has the head already.
-                verdict.decision = Decision::Fault(FaultKind::Abi);
+                let detail = "it changed what the origin has already been sent";
+                broke_contract(&open.inspector, &mut verdict, detail);
             } else if let Some(new) = new_body {
                 chunks = vec![new.clone()];
                 self.new_body = Some(new);
@@ -164,19 +242,24 @@ impl Inspection {
         chunk: &mut Option<Bytes>,
         end: bool,
     ) -> Result<(), Answer> {
-        let Held::Passing { pending } = &mut self.held else {
+        let Held::Passing { bytes, .. } = &mut self.held else {
             return Ok(());
         };
-        let mut chunks = std::mem::take(pending);
-        chunks.extend(chunk.take().filter(|chunk| !chunk.is_empty()));
-        self.judge_piece(ctx, chunks, chunk, end).await
+        let new = chunk.take().filter(|chunk| !chunk.is_empty());
+        *bytes += new.as_ref().map_or(0, Bytes::len) as u64;
+        if self.rules.reject_above.is_some_and(|max| *bytes > max) {
+            return Err(Fault::BodyTooLarge.into());
+        }
+        let new = new.into_iter().collect();
+        self.judge_piece(ctx, new, chunk, end).await
     }
 
-    /// One piece of a body that passes. A module may ask to see more first; at the end everything goes.
+    /// One piece of a body that passes. A module that wants more first holds it, and what follows, until it lets go; it
+    /// has what it was shown, so it is shown only what is new.
     async fn judge_piece(
         &mut self,
         ctx: &mut Ctx,
-        chunks: Vec<Bytes>,
+        new: Vec<Bytes>,
         chunk: &mut Option<Bytes>,
         end: bool,
     ) -> Result<(), Answer> {
@@ -186,29 +269,45 @@ impl Inspection {
                 self.open.push(open);
                 continue;
             }
-            let verdict = open.context.request_body(chunks.clone(), end).await;
-            wants_more |= verdict.held && !end;
-            self.keep(ctx, open, verdict)?;
+            let mut verdict = open.context.request_body(new.clone(), end).await;
+            if verdict.edits.is_some() || verdict.new_body.is_some() {
+                let detail = "it changed a body that passes in parts";
+                broke_contract(&open.inspector, &mut verdict, detail);
+            }
+            let holds = verdict.held && !end && !open.inspector.watches;
+            if let Settled::GoesOn = self.keep(ctx, open, verdict)? {
+                wants_more |= holds;
+            }
         }
-        if !wants_more {
-            self.permit.release();
+        let Held::Passing { pending, .. } = &mut self.held else {
+            return Ok(());
+        };
+        pending.extend(new);
+        if wants_more {
+            let held: usize = pending.iter().map(Bytes::len).sum();
+            if !self.permit.grow_to(held) {
+                return Err(Fault::BodiesHeld.into());
+            }
+            *chunk = Some(Bytes::new());
+            return Ok(());
         }
+        self.permit.release();
+        *chunk = joined(std::mem::take(pending)).or_else(|| (!end).then(Bytes::new));
         if end {
             self.held = Held::Judged;
         }
-        *chunk = joined(chunks).or_else(|| (!end).then(Bytes::new));
         Ok(())
     }
 
     /// Settles the verdict of an open context; keeps the context if it will see more.
-    fn keep(&mut self, ctx: &mut Ctx, open: Open, mut verdict: Verdict) -> Result<(), Answer> {
+    fn keep(&mut self, ctx: &mut Ctx, open: Open, mut verdict: Verdict) -> Result<Settled, Answer> {
         let passing = matches!(self.held, Held::Passing { .. });
         let settled = settle(ctx, &open.inspector, &self.head, &mut verdict)?;
         let sees_more = passing || open.inspector.response != Inspect::Off;
         if sees_more && matches!(settled, Settled::GoesOn) {
             self.open.push(open);
         }
-        Ok(())
+        Ok(settled)
     }
 
     /// A body of another length fits only if no length was announced.
@@ -219,6 +318,15 @@ impl Inspection {
             .iter()
             .any(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
         !announced
+    }
+}
+
+/// Why a body is not held any longer: no room, or it comes too slowly.
+pub(crate) fn cannot_hold(room: bool) -> Fault {
+    if room {
+        Fault::ClientTimeout
+    } else {
+        Fault::BodiesHeld
     }
 }
 

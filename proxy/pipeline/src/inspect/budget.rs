@@ -1,69 +1,139 @@
 //! Bounds that all requests share: bytes of bodies held for a verdict, and worker threads given to response bodies.
 
+use super::SHORT_MAX;
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics;
 use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// `node.bodies_held_max`.
+/// A body that is held must come at this many bytes a second on average, once it had its [`GRACE`].
+const PACE: u64 = 1024;
+const GRACE: Duration = Duration::from_secs(10);
+
+/// `node.bodies_held_max`, of which a site may use a half and a source an eighth, each at least one request's worth.
+///
+/// Sites and sources are remembered while they hold something, so there are no more of them than connections.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    max: AtomicU64,
-    used: AtomicU64,
+    max: u64,
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    all: u64,
+    sites: HashMap<Arc<str>, u64>,
+    sources: HashMap<IpAddr, u64>,
+}
+
+/// Whose share bytes are taken from.
+#[derive(Debug, Clone)]
+pub(crate) struct Payer {
+    site: Arc<str>,
+    source: IpAddr,
+    /// One request of this size finds room, if anything is left at all.
+    least: u64,
+}
+
+impl Payer {
+    /// `most` is what one request of the route may have to hold.
+    pub(crate) fn new(site: Arc<str>, client: IpAddr, most: u64) -> Self {
+        Self {
+            site,
+            source: source(client),
+            // The piece that goes past the bound is taken before it is seen that it does.
+            least: most.saturating_add(SHORT_MAX),
+        }
+    }
+}
+
+/// One customer of IPv6 has a /64 at least.
+fn source(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
+            address.to_bits() & !u128::from(u64::MAX),
+        )),
+        v4 => v4,
+    }
 }
 
 /// Bytes taken out of a [`Budget`]; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     budget: Arc<Budget>,
+    payer: Payer,
     bytes: u64,
 }
 
 impl Budget {
     pub(crate) fn new(max: u64) -> Arc<Self> {
         Arc::new(Self {
-            max: AtomicU64::new(max),
-            used: AtomicU64::new(0),
+            max,
+            used: Mutex::default(),
         })
     }
 
-    /// Changes the bound; what is held stays.
-    pub(crate) fn set_max(&self, max: u64) {
-        self.max.store(max, Ordering::Relaxed);
-    }
-
     /// A permit of no bytes.
-    pub(crate) fn permit(self: &Arc<Self>) -> Permit {
+    pub(crate) fn permit(self: &Arc<Self>, payer: Payer) -> Permit {
         Permit {
             budget: Arc::clone(self),
+            payer,
             bytes: 0,
         }
     }
 
+    /// Takes `bytes`, or names the bound that forbids it.
+    fn take(&self, payer: &Payer, bytes: u64) -> Result<(), &'static str> {
+        let mut used = self.used.lock();
+        let fits = |used: u64, max: u64| used.checked_add(bytes).filter(|&sum| sum <= max);
+        let share = |part: u64| (self.max / part).max(payer.least);
+        let all = fits(used.all, self.max).ok_or("node.bodies_held_max")?;
+        let of_site = used.sites.get(&payer.site).copied().unwrap_or(0);
+        let of_site = fits(of_site, share(2)).ok_or("node.bodies_held_max/site")?;
+        let of_source = used.sources.get(&payer.source).copied().unwrap_or(0);
+        let of_source = fits(of_source, share(8)).ok_or("node.bodies_held_max/source")?;
+        used.all = all;
+        used.sites.insert(Arc::clone(&payer.site), of_site);
+        used.sources.insert(payer.source, of_source);
+        Ok(())
+    }
+
+    fn give_back(&self, payer: &Payer, bytes: u64) {
+        let mut used = self.used.lock();
+        used.all = used.all.saturating_sub(bytes);
+        lessen(&mut used.sites, &payer.site, bytes);
+        lessen(&mut used.sources, &payer.source, bytes);
+    }
+
     #[cfg(test)]
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+    fn is_untouched(&self) -> bool {
+        let used = self.used.lock();
+        used.all == 0 && used.sites.is_empty() && used.sources.is_empty()
+    }
+}
+
+fn lessen<K: Hash + Eq>(shares: &mut HashMap<K, u64>, key: &K, bytes: u64) {
+    if let Some(share) = shares.get_mut(key) {
+        *share = share.saturating_sub(bytes);
+        if *share == 0 {
+            shares.remove(key);
+        }
     }
 }
 
 impl Permit {
-    /// Takes `bytes` more; false if the budget has not so many left.
+    /// Takes `bytes` more; false if there are not so many left, in all or for this site or source.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let bytes = bytes as u64;
-        let max = self.budget.max.load(Ordering::Relaxed);
-        let take = |used: u64| used.checked_add(bytes).filter(|&used| used <= max);
-        if self
-            .budget
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .is_err()
-        {
-            LimitHit {
-                what: "node.bodies_held_max",
-            }
-            .emit();
+        if bytes == 0 {
+            return true;
+        }
+        if let Err(what) = self.budget.take(&self.payer, bytes) {
+            LimitHit { what }.emit();
             return false;
         }
         self.bytes += bytes;
@@ -71,17 +141,47 @@ impl Permit {
         true
     }
 
+    /// Takes what is missing to `bytes` in all.
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
+        let have = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        self.grow(bytes.saturating_sub(have))
+    }
+
     /// Gives everything back.
     pub(crate) fn release(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
-        metrics::BODIES_HELD.sub(bytes.cast_signed());
+        if bytes > 0 {
+            self.budget.give_back(&self.payer, bytes);
+            metrics::BODIES_HELD.sub(bytes.cast_signed());
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.release();
+    }
+}
+
+/// How fast a body comes: one that trickles in would keep what it has taken for as long as it likes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    since: Instant,
+}
+
+impl Pace {
+    pub(crate) fn start(now: Instant) -> Self {
+        Self { since: now }
+    }
+
+    /// Whether a body of which `bytes` have come may go on.
+    pub(crate) fn keeps_up(self, bytes: u64, now: Instant) -> bool {
+        let lasted = now.saturating_duration_since(self.since);
+        let in_time = lasted < GRACE || bytes >= lasted.as_secs().saturating_mul(PACE);
+        if !in_time {
+            LimitHit { what: "body_pace" }.emit();
+        }
+        in_time
     }
 }
 
@@ -128,22 +228,81 @@ impl Drop for Passage<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, Gate};
-    use std::time::Duration;
+    use super::{Budget, Gate, Pace, Payer};
+    use std::time::{Duration, Instant};
+
+    fn payer(site: &str, client: &str, most: u64) -> Payer {
+        let client = client.parse().expect("an address");
+        Payer {
+            least: most,
+            ..Payer::new(site.into(), client, 0)
+        }
+    }
 
     #[test]
     fn the_budget_is_shared_and_given_back() {
         let budget = Budget::new(100);
-        let (mut a, mut b) = (budget.permit(), budget.permit());
+        let alone = |n| budget.permit(payer(&format!("{n}"), &format!("192.0.2.{n}"), 100));
+        let (mut a, mut b) = (alone(1), alone(2));
         assert!(a.grow(60) && b.grow(40));
         assert!(!a.grow(1), "one past the bound");
         drop(b);
-        assert!(a.grow(40));
+        assert!(a.grow_to(100) && a.grow_to(50));
+        assert!(!a.grow_to(101) && !a.grow(usize::MAX));
         a.release();
-        assert_eq!(budget.used(), 0);
-        budget.set_max(10);
-        assert!(!a.grow(11));
-        assert!(!a.grow(usize::MAX));
+        assert!(budget.is_untouched());
+    }
+
+    #[test]
+    fn a_site_has_half_of_it_and_a_source_an_eighth() {
+        let budget = Budget::new(800);
+        let permit = |site, client| budget.permit(payer(site, client, 0));
+        let sources = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"];
+        let mut held: Vec<_> = sources.map(|source| permit("a", source)).into();
+        for one in &mut held {
+            assert!(!one.grow(101) && one.grow(100) && !one.grow(1));
+        }
+        assert!(
+            !permit("b", sources[0]).grow(1),
+            "the same source elsewhere"
+        );
+        assert!(!permit("a", "192.0.2.5").grow(1), "the site's half is used");
+        assert!(permit("b", "192.0.2.5").grow(100), "others have room");
+        held.pop();
+        assert!(permit("a", "192.0.2.5").grow(100));
+        drop(held);
+        assert!(budget.is_untouched());
+    }
+
+    #[test]
+    fn one_request_as_long_as_its_route_allows_always_fits() {
+        let budget = Budget::new(800);
+        let mut one = budget.permit(payer("a", "192.0.2.1", 700));
+        assert!(one.grow(700) && !one.grow(1));
+    }
+
+    #[test]
+    fn addresses_of_one_network_are_one_source() {
+        let budget = Budget::new(800);
+        let permit = |client| budget.permit(payer("a", client, 0));
+        let mut one = permit("2001:db8::1");
+        assert!(one.grow(100));
+        assert!(!permit("2001:db8::ffff:2").grow(1));
+        assert!(permit("2001:db8:0:1::1").grow(1));
+        let mut mapped = permit("::ffff:192.0.2.1");
+        assert!(mapped.grow(100) && !permit("192.0.2.1").grow(1));
+    }
+
+    #[test]
+    fn a_held_body_keeps_a_pace_after_its_first_seconds() {
+        let start = Instant::now();
+        let pace = Pace::start(start);
+        let after = |ms| start + Duration::from_millis(ms);
+        assert!(pace.keeps_up(0, after(9_999)));
+        assert!(pace.keeps_up(10 * 1024, after(10_000)));
+        assert!(!pace.keeps_up(10 * 1024 - 1, after(10_000)));
+        assert!(pace.keeps_up(60 * 1024, after(60_000)));
+        assert!(!pace.keeps_up(60 * 1024 - 1, after(60_000)));
     }
 
     #[test]

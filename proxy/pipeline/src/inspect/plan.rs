@@ -53,6 +53,8 @@ pub(crate) struct Inspector {
     /// How much of a response body.
     pub(crate) response_max: u64,
     pub(crate) is_waf: bool,
+    /// It tells what it sees and refuses nothing.
+    pub(crate) watches: bool,
     /// `block` or `detect`, for events.
     pub(crate) mode: &'static str,
     /// It wants request bodies; others are asked about the head, and no body waits for them.
@@ -66,11 +68,17 @@ pub(crate) struct BodyRules {
     pub(crate) reject_above: Option<u64>,
     /// Longer ones are judged piece by piece, and pass meanwhile.
     pub(crate) stream_above: Option<u64>,
+    /// Whoever reads bodies only watches: what cannot be held passes.
+    pub(crate) watched: bool,
+    /// The most that one request may have to hold, of its body or of the answer's.
+    pub(crate) held_most: u64,
 }
 
 /// All inspectors of a route.
 #[derive(Debug, Default)]
 pub(crate) struct RouteInspection {
+    /// Name of the site.
+    pub(crate) site: Arc<str>,
     pub(crate) before_cache: Arc<[Arc<Inspector>]>,
     pub(crate) before_origin: Arc<[Arc<Inspector>]>,
     pub(crate) body: BodyRules,
@@ -91,7 +99,10 @@ impl RouteInspection {
             route: route.key.clone(),
             plugin: plugin.to_owned(),
         };
-        let mut plan = Self::default();
+        let mut plan = Self {
+            site: Arc::clone(site),
+            ..Self::default()
+        };
         let (mut before_cache, mut before_origin) = (Vec::new(), Vec::new());
         if route.waf.mode != WafMode::Off {
             let plugin = plugins
@@ -112,14 +123,15 @@ impl RouteInspection {
                 PluginStage::BeforeOrigin => before_origin.push(inspector),
             }
         }
-        plan.reads_responses = before_cache
-            .iter()
-            .chain(&before_origin)
-            .any(|i| i.response == Inspect::Body);
-        plan.reads_bodies = before_cache
-            .iter()
-            .chain(&before_origin)
-            .any(|i| i.reads_body);
+        let all = || before_cache.iter().chain(&before_origin);
+        let response_most = all()
+            .filter(|i| i.response == Inspect::Body)
+            .map(|i| i.response_max);
+        let request_most = plan.body.reject_above.max(plan.body.stream_above);
+        plan.body.held_most = response_most.chain(request_most).max().unwrap_or(0);
+        plan.body.watched = all().filter(|i| i.reads_body).all(|i| i.watches);
+        plan.reads_responses = all().any(|i| i.response == Inspect::Body);
+        plan.reads_bodies = all().any(|i| i.reads_body);
         plan.before_cache = before_cache.into();
         plan.before_origin = before_origin.into();
         Ok(plan)
@@ -162,6 +174,7 @@ fn waf_inspector(site: &Arc<str>, route: &Route, plugin: &Arc<Plugin>) -> Inspec
         response: route.waf.inspect_response,
         response_max: route.waf.response_max,
         is_waf: true,
+        watches: route.waf.mode == WafMode::Detect,
         reads_body: plugin.reads_request_body(),
         mode: if route.waf.mode == WafMode::Block {
             "block"
@@ -183,6 +196,7 @@ fn plugin_inspector(site: &Arc<str>, named: &Named) -> Inspector {
         response: named.settings.inspect_response,
         response_max: named.settings.body_max,
         is_waf: false,
+        watches: false,
         reads_body: named.plugin.reads_request_body(),
         mode: "block",
     }

@@ -4,7 +4,7 @@
 //! worker blocks, and then passes; a refusal then can only cut it, and nothing of it is stored. What goes on without an
 //! end (a switched protocol, server-sent events, gRPC) is judged by its head only.
 
-use super::{Inspection, Open, Settled, Shared, settle};
+use super::{Inspection, Open, Settled, Shared, broke_contract, settle};
 use crate::answer::Answer;
 use crate::ctx::Ctx;
 use crate::fault::Fault;
@@ -100,10 +100,17 @@ impl Inspection {
         chunk: &mut Option<Bytes>,
         end: bool,
     ) -> Result<(), Fault> {
-        let Some(max) = self
-            .open
-            .iter()
-            .map(|open| open.inspector.response_max)
+        let bounds = self.open.iter().map(|open| &open.inspector);
+        let Some((max, what)) = bounds
+            .map(|inspector| {
+                let waf = inspector.is_waf;
+                let what = if waf {
+                    "waf.response_max"
+                } else {
+                    "plugins.body_max"
+                };
+                (inspector.response_max, what)
+            })
             .min()
         else {
             return Ok(());
@@ -118,11 +125,8 @@ impl Inspection {
         if !end && !full {
             return Ok(());
         }
-        if !end {
-            LimitHit {
-                what: "waf.response_max",
-            }
-            .emit();
+        if !end && room {
+            LimitHit { what }.emit();
         }
         let chunks = std::mem::take(&mut self.response.chunks);
         *chunk = blocking(|| self.judge_response(ctx, shared, chunks, end))?;
@@ -160,7 +164,9 @@ impl Inspection {
             let length: usize = chunks.iter().map(Bytes::len).sum();
             let new_body = verdict.new_body.take();
             if self.response.sized && new_body.as_ref().is_some_and(|new| new.len() != length) {
-                verdict.decision = Decision::Fault(FaultKind::Abi);
+                let detail =
+                    "it changed the length of a body whose length the client has been told";
+                broke_contract(&inspector, &mut verdict, detail);
             }
             match settle(ctx, &inspector, &self.head, &mut verdict) {
                 Ok(Settled::GoesOn) => chunks = new_body.map_or(chunks, |new| vec![new]),

@@ -7,6 +7,8 @@ mod cache_fills;
 mod calls;
 mod door;
 mod frames;
+mod edited;
+mod held_bodies;
 mod http2;
 mod log;
 mod plugins;

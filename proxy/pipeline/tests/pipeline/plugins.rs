@@ -6,12 +6,12 @@ use crate::support::settings::{Sites, pool, route, to};
 use crate::support::{Answer, Node};
 use aegis_pipeline::Plugins;
 use aegis_settings::model::{Inspect, OnError, PluginStage};
-use aegis_settings::resolved::{OverLimit, Route, Waf};
+use aegis_settings::resolved::{Route, Waf};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-fn with_waf(origin: SocketAddr, waf: Waf, plugins: Plugins) -> Sites {
+pub(crate) fn with_waf(origin: SocketAddr, waf: Waf, plugins: Plugins) -> Sites {
     sites(
         origin,
         Route {
@@ -22,7 +22,7 @@ fn with_waf(origin: SocketAddr, waf: Waf, plugins: Plugins) -> Sites {
     )
 }
 
-fn with_plugin(origin: SocketAddr, plugins: Plugins) -> Sites {
+pub(crate) fn with_plugin(origin: SocketAddr, plugins: Plugins) -> Sites {
     sites(
         origin,
         Route {
@@ -33,7 +33,7 @@ fn with_plugin(origin: SocketAddr, plugins: Plugins) -> Sites {
     )
 }
 
-fn sites(origin: SocketAddr, route: Route, plugins: Plugins) -> Sites {
+pub(crate) fn sites(origin: SocketAddr, route: Route, plugins: Plugins) -> Sites {
     Sites {
         plugins,
         ..Sites::default()
@@ -49,7 +49,7 @@ async fn guarded(origin: Origin) -> (Node, Origin, Guard) {
     (node, origin, guard)
 }
 
-fn sized(target: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn sized(target: &str, body: &[u8]) -> Vec<u8> {
     let mut request = format!(
         "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -59,7 +59,7 @@ fn sized(target: &str, body: &[u8]) -> Vec<u8> {
     request
 }
 
-fn chunked(target: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn chunked(target: &str, body: &[u8]) -> Vec<u8> {
     let mut request =
         format!("POST {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
             .into_bytes();
@@ -72,17 +72,17 @@ fn chunked(target: &str, body: &[u8]) -> Vec<u8> {
     request
 }
 
-fn pattern(length: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i * 31 % 251) as u8).collect()
 }
 
-fn evil(length: usize) -> Vec<u8> {
+pub(crate) fn evil(length: usize) -> Vec<u8> {
     let mut body = pattern(length);
     body[length - 4..].copy_from_slice(b"EVIL");
     body
 }
 
-fn is_our_page(answer: &Answer, status: u16) {
+pub(crate) fn is_our_page(answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert!(answer.text().contains("Request id"), "{answer:?}");
     assert!(
@@ -180,89 +180,6 @@ async fn a_client_that_waits_for_100_continue_gets_it_and_the_origin_is_not_aske
             (None, length)
         );
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_early_answer_of_the_origin_waits_for_the_verdict() {
-    let early = b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nearly";
-    let (node, origin, _guard) =
-        guarded(Origin::start(|_, _| Reply::Early(early.to_vec())).await).await;
-    for (body, status) in [(evil(100_000), 403), (pattern(100_000), 201)] {
-        let before = origin.seen().len();
-        let mut client = node.connect().await;
-        let request = sized("/", &body);
-        let (first, last) = request.split_at(request.len() - 10);
-        client.send(first).await;
-        origin.until(|seen| seen.len() > before).await;
-        client.send(last).await;
-        assert_eq!(client.answer().await.status, status);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn past_held_max_a_body_is_refused() {
-    let (origin, guard) = (Origin::ok("fine").await, Guard::new());
-    let waf = Waf {
-        held_max: 80_000,
-        ..waf_on()
-    };
-    let node = Node::serving(with_waf(origin.address, waf, guard.as_waf())).await;
-    assert_eq!(node.ask(sized("/", &pattern(80_000))).await.status, 200);
-    is_our_page(&node.ask(sized("/", &pattern(80_001))).await, 413);
-    assert_eq!(
-        origin.seen().len(),
-        1,
-        "an announced length is refused before the origin is asked"
-    );
-    assert_eq!(node.ask(chunked("/", &pattern(80_000))).await.status, 200);
-    is_our_page(&node.ask(chunked("/", &pattern(80_001))).await, 413);
-    assert!(!origin.request(3).await.whole);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn by_the_stream_policy_a_long_body_passes_and_a_later_refusal_cuts_it() {
-    let (origin, guard) = (Origin::ok("fine").await, Guard::new());
-    let waf = Waf {
-        held_max: 70_000,
-        over_limit: OverLimit::Stream,
-        ..waf_on()
-    };
-    let node = Node::serving(with_waf(origin.address, waf, guard.as_waf())).await;
-    let body = pattern(500_000);
-    for request in [sized("/p", &body), chunked("/p", &body)] {
-        assert_eq!(node.ask(request).await.status, 200);
-        assert!(origin.last().body == body);
-    }
-    is_our_page(&node.ask(sized("/p", &evil(500_000))).await, 403);
-    let seen = origin.request(3).await;
-    assert!(!seen.whole && seen.body.len() < 500_000);
-    is_our_page(&node.ask(sized("/p", &evil(70_000))).await, 403);
-    let seen = origin.request(4).await;
-    assert!(seen.body.is_empty(), "what is held is judged first");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn all_held_bodies_share_one_budget() {
-    let (origin, guard) = (Origin::ok("fine").await, Guard::new());
-    let mut sites = with_waf(origin.address, waf_on(), guard.as_waf());
-    sites.bodies_held_max = 100_000;
-    let node = Node::serving(sites).await;
-    let mut slow = node.connect().await;
-    let request = sized("/", &pattern(90_000));
-    slow.send(&request[..request.len() - 1]).await;
-    while aegis_telemetry::metrics::BODIES_HELD.get() < 80_000 {
-        tokio::task::yield_now().await;
-    }
-    let refused = node.ask(chunked("/", &pattern(90_000))).await;
-    is_our_page(&refused, 503);
-    assert!(refused.field("retry-after").is_some());
-    slow.send(&request[request.len() - 1..]).await;
-    assert_eq!(slow.answer().await.status, 200);
-    assert_eq!(
-        node.ask(chunked("/", &pattern(90_000))).await.status,
-        200,
-        "the budget is given back"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -113,7 +113,7 @@ settings! {
 settings! {
     /// The threads that run plugins.
     pub struct PluginPool {
-        /// Threads; 0 = one less than cores, at least one.
+        /// Threads; 0 = one less than cores, at least two.
         threads: usize = whole(0, 1_024) => default("0");
         /// Jobs waiting for a thread; one more fails.
         queue_max: usize = whole(1, 1_000_000) => default("1024");

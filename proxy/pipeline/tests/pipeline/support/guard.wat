@@ -1,6 +1,7 @@
 ;; A module for the tests. What it does depends on the byte after the first slash of the path:
 ;;   x  refuses the head            t  traps                     o  answers itself (418 "own")
 ;;   e  sets x-edit: yes            r  rewrites the path         b  replaces the body
+;;   k  closes the stream
 ;;   p  lets parts of a body pass   l  makes the body longer
 ;; It refuses request bodies with EVIL, response heads with x-leak, response bodies with SECRET.
 ;; Responses: h in the path adds x-seen: yes; w replaces the body by one of the same length; c takes Content-Length out
@@ -13,6 +14,8 @@
   (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
   (import "env" "proxy_send_local_response" (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_call_foreign_function" (func $foreign (param i32 i32 i32 i32 i32 i32) (result i32)))
+
+  (import "env" "proxy_close_stream" (func $close (param i32) (result i32)))
 
   (memory (export "memory") 3)
   (global $heap (mut i32) (i32.const 131072))
@@ -71,6 +74,9 @@
     (local.set $what (call $what))
     (if (i32.eq (local.get $what) (i32.const 120)) (then (return (call $refuse))))
     (if (i32.eq (local.get $what) (i32.const 116)) (then (unreachable)))
+    (if (i32.eq (local.get $what) (i32.const 107)) (then
+      (drop (call $close (i32.const 0)))
+      (return (i32.const 1))))
     (if (i32.eq (local.get $what) (i32.const 111)) (then
       (drop (call $respond (i32.const 418) (i32.const 0) (i32.const 0) (i32.const 608) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const -1)))
       (return (i32.const 1))))

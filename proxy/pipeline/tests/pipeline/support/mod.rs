@@ -30,11 +30,16 @@ pub struct Node {
 impl Node {
     /// Serves nothing but 503 yet.
     pub async fn starting() -> Self {
+        Self::holding(256 << 20).await
+    }
+
+    /// Has a budget of so many bytes for held bodies.
+    async fn holding(bodies_held_max: u64) -> Self {
         let live = Live::starting(
             NodeParts {
                 client: settings::client(),
                 access: None,
-                bodies_held_max: 256 << 20,
+                bodies_held_max,
             },
             2,
         );
@@ -68,8 +73,9 @@ impl Node {
 
     /// Serves `sites`.
     pub async fn serving(sites: settings::Sites) -> Self {
-        let node = Self::starting().await;
-        node.live.ready(Arc::new(sites.snapshot()));
+        let snapshot = sites.snapshot();
+        let node = Self::holding(snapshot.node.bodies_held_max).await;
+        node.live.ready(Arc::new(snapshot));
         node
     }
 

@@ -51,6 +51,8 @@ pub enum Reply {
     Hang,
     /// Sends these bytes before it reads the body, then reads it.
     Early(Vec<u8>),
+    /// Sends the first bytes before it reads the body, and the others after it.
+    Halves(Vec<u8>, Vec<u8>),
     /// Sends the first bytes, waits for the signal, sends the rest.
     Gated(Vec<u8>, Arc<tokio::sync::Notify>, Vec<u8>),
 }
@@ -161,7 +163,7 @@ impl Origin {
             };
             self.changed.notify_waiters();
             let reply = reply(&seen, index);
-            if let Reply::Early(bytes) = &reply {
+            if let Reply::Early(bytes) | Reply::Halves(bytes, _) = &reply {
                 socket.write_all(bytes).await.ok();
             }
             let whole = self.body(&mut socket, &mut buffer, &seen, index).await;
@@ -170,7 +172,7 @@ impl Origin {
                 return;
             }
             match reply {
-                Reply::Bytes(bytes) => {
+                Reply::Bytes(bytes) | Reply::Halves(_, bytes) => {
                     if socket.write_all(&bytes).await.is_err() {
                         return;
                     }
