@@ -126,8 +126,6 @@ async fn exchange(
     head: RequestHeader,
     request: &HttpCallRequest,
 ) -> Exchanged<HttpCallResponse> {
-    session.read_timeout = Some(request.timeout);
-    session.write_timeout = Some(request.timeout);
     session.write_request_header(Box::new(head)).await?;
     if !request.body.is_empty() {
         session.write_body(&request.body).await?;
