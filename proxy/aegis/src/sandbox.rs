@@ -2,7 +2,7 @@
 
 use crate::modules;
 use aegis_control::{Copies, Progress, Rejection};
-use aegis_pipeline::waf::Profile;
+use aegis_pipeline::waf::{NO_POLICY, Profile};
 use aegis_pipeline::{Calls, Live, Named, Plugins, late_event};
 use aegis_plugins::{
     Body, Decision, FaultKind, Host, HostConfig, Plugin, PluginSpec, Properties, RequestHead, Stage,
@@ -237,8 +237,8 @@ fn wanted(validated: &Validated, copies: &Copies) -> Result<Vec<Wanted>, Rejecti
             }
             None => modules::coraza().map_err(|error| Rejection::new(format!("{error:#}")))?,
         };
-        for (profile, body_max) in profiles {
-            match profile.spec(&module, body_max) {
+        for profile in profiles {
+            match profile.spec(&module) {
                 Ok(spec) => add(&mut out, &mut problems, What::Waf(profile), spec),
                 Err(error) => problems.push(error.to_string()),
             }
@@ -292,9 +292,9 @@ fn hash_file(path: &Path) -> std::io::Result<blake3::Hash> {
     Ok(hasher.finalize())
 }
 
-/// The WAF's own defaults, under a number that no policy of a route is likely to have.
+/// The WAF's own defaults, under a number that no policy of a route has.
 fn plain_properties() -> Arc<Properties> {
-    let waf_policy = Some((u64::MAX, Bytes::from_static(b"{}")));
+    let waf_policy = Some((NO_POLICY, Bytes::from_static(b"{}")));
     Arc::new(Properties {
         waf_policy,
         ..Properties::default()

@@ -20,7 +20,11 @@ fn a_full_queue_denies_or_allows_as_the_site_says_and_is_counted() {
         )
         .set(
             "sites",
-            json!([site("deny.test", "deny"), site("allow.test", "allow")]),
+            json!([
+                site("deny.test", "deny"),
+                site("allow.test", "allow"),
+                json!({ "hosts": ["watched.test"], "origin": origin.url(), "waf": { "mode": "detect" } }),
+            ]),
         )
         .start();
     let url = format!("http://{}/?q=some+honest+words", aegis.http());
@@ -33,6 +37,17 @@ fn a_full_queue_denies_or_allows_as_the_site_says_and_is_counted() {
     );
     let allowed = load::http1(&url, "allow.test", 200, 50);
     assert_eq!(allowed.ok, 200, "{allowed:?}");
+    let watched = load::http1(&url, "watched.test", 200, 50);
+    assert_eq!(
+        watched.ok, 200,
+        "who only watches refuses nothing: {watched:?}"
+    );
+    assert!(
+        aegis.metrics().sum(
+            "aegis_waf_verdicts_total",
+            &[r#"site="watched.test""#, r#"verdict="fault""#]
+        ) >= 1.0
+    );
     assert!(aegis.metrics().sum("aegis_plugin_faults_total", &["queue"]) >= 1.0);
     eventually("it recovers", || {
         (aegis.curl("/").header("Host: deny.test").send().status == 200).then_some(())

@@ -4,10 +4,10 @@
 use aegis_plugins::{Inspect, PluginSpec, limits};
 use aegis_settings::resolved::{Compressed, OverLimit, Site, Waf, WafMode};
 use bytes::Bytes;
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hasher};
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// CPU time for the head of a request, its response, and to compile nothing.
@@ -18,6 +18,10 @@ const DEADLINE: Duration = Duration::from_millis(500);
 const DEADLINE_PER_KIB: Duration = Duration::from_millis(75);
 /// Memory of one instance.
 const MEMORY_MAX: u64 = 256 << 20;
+/// Longest body a route can have held for it; what a route does hold is its own affair.
+const BODY_MAX: u64 = 1 << 30;
+/// The number of a policy that no route has, for whoever asks the WAF about no route's request.
+pub const NO_POLICY: u64 = u64::MAX;
 /// The name in metrics and events.
 pub const NAME: &str = "waf";
 
@@ -46,35 +50,37 @@ impl Profile {
         }
     }
 
-    /// The profiles these sites need, each with the longest body a route may hold for it.
+    /// The profiles these sites need.
     #[must_use]
-    pub fn all(sites: &[Arc<Site>]) -> BTreeMap<Self, u64> {
-        let mut all = BTreeMap::new();
-        for route in sites
-            .iter()
-            .flat_map(|site| &site.routes)
+    pub fn all(sites: &[Arc<Site>]) -> BTreeSet<Self> {
+        let routes = sites.iter().flat_map(|site| &site.routes);
+        routes
             .filter(|route| route.waf.mode != WafMode::Off)
-        {
-            let longest: &mut u64 = all.entry(Self::of(&route.waf)).or_default();
-            *longest = (*longest)
-                .max(route.waf.held_max)
-                .max(route.waf.response_max);
-        }
-        all
+            .map(|route| Self::of(&route.waf))
+            .collect()
     }
 
     /// What the plugin host runs for it.
     ///
+    /// Equal rules give equal specs wherever their files lie, and so do routes that differ in their bounds: the host
+    /// compiles them once.
+    ///
     /// # Errors
     /// A SecLang file cannot be read.
-    pub fn spec(&self, module: &Path, body_max: u64) -> Result<PluginSpec, Unreadable> {
+    pub fn spec(&self, module: &Path) -> Result<PluginSpec, Unreadable> {
         let mut files = Vec::with_capacity(self.seclang.len());
+        let mut names = BTreeSet::new();
         for path in &self.seclang {
             let text = std::fs::read_to_string(path).map_err(|source| Unreadable {
                 path: path.clone(),
                 source,
             })?;
-            files.push(serde_json::json!({ "name": path.display().to_string(), "text": text }));
+            let mut name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !names.insert(name.clone()) {
+                // So that a mistake in one of them can be found.
+                name = path.to_string_lossy();
+            }
+            files.push(serde_json::json!({ "name": name, "text": text }));
         }
         Ok(PluginSpec {
             name: NAME.to_owned(),
@@ -87,7 +93,7 @@ impl Profile {
             stack_max: limits::STACK_DEFAULT,
             http_call: Vec::new(),
             inspect: Inspect::Body,
-            body_max,
+            body_max: BODY_MAX,
         })
     }
 }
@@ -118,7 +124,55 @@ pub(crate) fn policy(waf: &Waf) -> (u64, Bytes) {
         "response_max": waf.response_max,
     })
     .to_string();
-    let mut hasher = DefaultHasher::new();
-    hasher.write(json.as_bytes());
-    (hasher.finish(), json.into())
+    (number(&json), json.into())
+}
+
+/// Under a secret of this process: nobody can write a policy that is taken for another's.
+fn number(json: &str) -> u64 {
+    static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    SECRET.hash_one(json).min(NO_POLICY - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NO_POLICY, Profile, number};
+    use std::path::{Path, PathBuf};
+
+    fn config(seclang: &[PathBuf]) -> String {
+        let profile = Profile {
+            seclang: seclang.to_vec(),
+        };
+        let spec = profile.spec(Path::new("waf.wasm")).expect("readable");
+        String::from_utf8_lossy(&spec.config).into_owned()
+    }
+
+    #[test]
+    fn equal_rules_are_one_spec_wherever_they_lie() {
+        let (one, two) = (tempfile::tempdir(), tempfile::tempdir());
+        let (one, two) = (one.expect("a folder"), two.expect("a folder"));
+        let write = |dir: &tempfile::TempDir, name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("writes");
+            path
+        };
+        let (a, b) = (
+            write(&one, "own.conf", "# a"),
+            write(&two, "own.conf", "# a"),
+        );
+        assert_eq!(
+            config(std::slice::from_ref(&a)),
+            config(std::slice::from_ref(&b))
+        );
+        let both = config(&[a, b.clone()]);
+        assert!(both.contains("own.conf") && both.contains(&b.display().to_string()));
+        let other = write(&two, "own.conf", "# b");
+        assert_ne!(config(&[other]), config(&[write(&one, "own.conf", "# a")]));
+    }
+
+    #[test]
+    fn equal_policies_have_equal_numbers_and_none_has_the_reserved_one() {
+        assert_eq!(number("{}"), number("{}"));
+        assert_ne!(number("{}"), number("{ }"));
+        assert!((0..1000).all(|n| number(&n.to_string()) != NO_POLICY));
+    }
 }
