@@ -70,22 +70,52 @@ pub(crate) struct Run {
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
     /// Plain HTTP address; may be repeated
-    #[arg(long, value_name = "ADDR", requires = "origin")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        requires = "origin",
+        conflicts_with = "config"
+    )]
     pub(crate) listen: Vec<String>,
     /// HTTPS address; may be repeated
-    #[arg(long, value_name = "ADDR", requires = "origin")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        requires = "origin",
+        conflicts_with = "config"
+    )]
     pub(crate) listen_tls: Vec<String>,
     /// What the web application firewall does [default: block]
-    #[arg(long, value_name = "MODE", requires = "origin")]
+    #[arg(
+        long,
+        value_name = "MODE",
+        requires = "origin",
+        conflicts_with = "config"
+    )]
     pub(crate) waf: Option<WafMode>,
     /// Where certificates and compiled modules are kept
-    #[arg(long, value_name = "DIR", requires = "origin")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "origin",
+        conflicts_with = "config"
+    )]
     pub(crate) state_dir: Option<PathBuf>,
     /// Address of /metrics and the probes, on loopback
-    #[arg(long, value_name = "ADDR", requires = "origin")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        requires = "origin",
+        conflicts_with = "config"
+    )]
     pub(crate) metrics: Option<String>,
     /// Unix socket of `aegis status` and `aegis explain`
-    #[arg(long, value_name = "PATH", requires = "origin")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "origin",
+        conflicts_with = "config"
+    )]
     pub(crate) admin_socket: Option<PathBuf>,
 }
 

@@ -56,6 +56,22 @@ fn a_command_line_that_makes_no_sense_ends_with_64() {
 }
 
 #[test]
+fn a_flag_that_a_file_would_override_is_refused_and_not_ignored() {
+    for flag in [
+        ["--waf", "off"],
+        ["--listen", "127.0.0.1:0"],
+        ["--listen-tls", "127.0.0.1:0"],
+        ["--metrics", "127.0.0.1:0"],
+        ["--state-dir", "/nowhere"],
+        ["--admin-socket", "/nowhere/admin.sock"],
+    ] {
+        let output = aegis(&["run", "-c", "aegis.yaml", flag[0], flag[1]]);
+        assert_eq!(output.status.code(), Some(64), "{flag:?}");
+        assert!(text(&output.stderr).contains(flag[0]), "{flag:?}");
+    }
+}
+
+#[test]
 fn good_settings_are_said_to_be_good() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = settings(dir.path(), SITE);
