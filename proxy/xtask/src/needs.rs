@@ -49,7 +49,7 @@ pub(crate) const NEEDS: &[Need] = &[
         packages: &["clang", "libclang-dev"],
     },
     Need {
-        name: "Go ≥ 1.24 (the WAF's module)",
+        name: "Go ≥ 1.25 (the WAF's module)",
         from: Target::Demo,
         is_there: go,
         packages: &["golang-go"],
@@ -145,7 +145,7 @@ fn go_is_new_enough(version: &str) -> bool {
         .find_map(|w| w.strip_prefix("go1."))
         .unwrap_or_default();
     let minor: String = number.chars().take_while(char::is_ascii_digit).collect();
-    minor.parse::<u32>().is_ok_and(|m| m >= 24)
+    minor.parse::<u32>().is_ok_and(|m| m >= 25)
 }
 
 /// `clang-sys` looks in these places.
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn go_is_judged_by_its_minor_version() {
         assert!(go_is_new_enough("go version go1.26.8 linux/amd64"));
-        assert!(go_is_new_enough("go version go1.24rc1 linux/amd64"));
+        assert!(go_is_new_enough("go version go1.25rc1 linux/amd64"));
         assert!(!go_is_new_enough("go version go1.19.8 linux/amd64"));
         assert!(!go_is_new_enough(""));
     }
