@@ -296,9 +296,10 @@ pub fn deaf_listener() -> Unwilling {
 }
 
 fn listen(queue: i32) -> (SocketAddr, rustix::fd::OwnedFd) {
-    use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
+    use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
     let address = crate::ports::free_address();
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    sockopt::set_socket_reuseaddr(&socket, true).expect("SO_REUSEADDR");
     bind(&socket, &address).expect("a free address");
     listen(&socket, queue).expect("a listener");
     (address, socket)
