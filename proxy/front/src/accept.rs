@@ -1,7 +1,9 @@
 //! The accept loop of one listener, and the connections it has brought in.
 
+use crate::addresses::OfAddress;
 use crate::door::{Drained, Shared};
 use crate::refusal::Refusal;
+use crate::seats::Seat;
 use crate::serve::{Accepted, serve};
 use aegis_identity::Refuse;
 use aegis_telemetry::events::LimitHit;
@@ -9,9 +11,8 @@ use aegis_telemetry::metrics::{CONNECTIONS_ACCEPTED, CONNECTIONS_OPEN};
 use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -64,8 +65,7 @@ where
             }
         };
         back_off = BACK_OFF_FIRST;
-        let Some(place) = Place::take(&shared.open, shared.config.connections_max) else {
-            Refusal::Cap.count();
+        let Some(place) = Place::take(&shared, peer.ip()).await else {
             continue;
         };
         CONNECTIONS_ACCEPTED.inc();
@@ -77,6 +77,7 @@ where
             peer: canonical(peer),
             local: canonical(local),
             tls: tls.clone(),
+            seat: Arc::clone(&place.seat),
         };
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
@@ -154,22 +155,43 @@ fn is_out_of_files(error: &io::Error) -> bool {
 }
 
 /// One of the connections that may be open at once.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    seat: Arc<Seat>,
+    _of_address: OfAddress,
+}
 
 impl Place {
-    fn take(open: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        if open.fetch_add(1, Ordering::Relaxed) >= max {
-            open.fetch_sub(1, Ordering::Relaxed);
+    /// A place for a connection from `peer`, counted and told of if there is none.
+    async fn take<A>(shared: &Shared<A>, peer: IpAddr) -> Option<Self> {
+        // First, so that who has too many cannot send others away.
+        let Some(of_address) = shared.addresses.take(peer) else {
+            Refusal::AddressCap.count();
+            LimitHit {
+                what: "node.client.connections_per_address",
+            }
+            .emit();
             return None;
+        };
+        let Some((seat, made_room)) = shared.seats.take().await else {
+            Refusal::Cap.count();
+            return None;
+        };
+        if made_room {
+            LimitHit {
+                what: "node.client.connections_max",
+            }
+            .emit();
         }
         CONNECTIONS_OPEN.inc();
-        Some(Self(Arc::clone(open)))
+        Some(Self {
+            seat,
+            _of_address: of_address,
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
         CONNECTIONS_OPEN.dec();
     }
 }

@@ -1,7 +1,11 @@
 //! All listeners together: bound, opened, closed.
 
 use crate::accept::{accept_loop, closed};
+use crate::addresses::Addresses;
 use crate::bind::{BindError, connections_for, listener, open_files_for};
+use crate::guard::Limits;
+use crate::pace::Pace;
+use crate::seats::Seats;
 use crate::tls::acceptor;
 use aegis_certs::Certificates;
 use aegis_identity::Refuse;
@@ -11,7 +15,7 @@ use pingora_core::apps::ServerApp;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,16 +26,30 @@ const CONNECTIONS_DEFAULT: usize = 20_000;
 /// Bounds of connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoorConfig {
+    /// Whole time of a ClientHello, from the accept.
+    pub hello_timeout: Duration,
     /// Whole time of a TLS handshake.
     pub handshake_timeout: Duration,
-    /// Longest wait for the first byte on a new connection, and for HTTP/2's whole preface.
+    /// Longest time without a request: before the first byte, for HTTP/2's whole preface, and between requests.
     pub idle_timeout: Duration,
-    /// Whole time of a request's head over HTTP/1, from its first bytes.
+    /// Whole time of a request's head, from its first bytes.
     pub head_timeout: Duration,
-    /// Longest wait for a client to take bytes.
+    /// Whole time of a request's body.
+    pub body_timeout: Duration,
+    /// How long the client may be waited for while it sends a body; bytes at the rate give it back.
+    pub read_timeout: Duration,
+    /// Bytes a second a client has to send; 0: however few.
+    pub receive_rate_min: u64,
+    /// How long the client may be waited for while it takes an answer; bytes at the rate give it back.
     pub write_timeout: Duration,
+    /// Bytes a second a client has to take; 0: however few.
+    pub send_rate_min: u64,
+    /// After this a connection ends with the next answer.
+    pub connection_age_max: Duration,
     /// Open connections of all listeners.
     pub connections_max: usize,
+    /// Open connections of an IPv4 address, or an IPv6 /64.
+    pub connections_per_address: usize,
     /// Time for connections to end after the door closes.
     pub grace: Duration,
 }
@@ -42,18 +60,40 @@ impl DoorConfig {
     pub fn from_settings(settings: &Settings) -> Self {
         let client = &settings.node.client;
         Self {
+            hello_timeout: client.hello_timeout,
             handshake_timeout: client.handshake_timeout,
             idle_timeout: client.idle_timeout,
             // At the idle time Pingora closes the connection without a word.
             head_timeout: client.read_timeout.min(client.idle_timeout * 9 / 10),
+            body_timeout: client.body_timeout,
+            read_timeout: client.read_timeout,
+            receive_rate_min: client.receive_rate_min,
             write_timeout: client.write_timeout,
+            send_rate_min: client.send_rate_min,
+            connection_age_max: client.connection_age_max,
             connections_max: client.connections_max,
+            connections_per_address: client.connections_per_address,
             grace: settings.node.shutdown.grace,
         }
     }
 }
 
 impl DoorConfig {
+    fn limits(&self) -> Limits {
+        Limits {
+            head_timeout: self.head_timeout,
+            body_timeout: self.body_timeout,
+            receive: Pace {
+                longest: self.read_timeout,
+                rate: self.receive_rate_min,
+            },
+            send: Pace {
+                longest: self.write_timeout,
+                rate: self.send_rate_min,
+            },
+        }
+    }
+
     /// With no more connections than the files the system lets us open. Who chose the number is warned; to others the
     /// start says it ([`Bound::connections_max`]).
     fn fitted(&self) -> Self {
@@ -115,7 +155,9 @@ pub(crate) struct Shared<A> {
     pub(crate) config: DoorConfig,
     /// Never waited on itself, only its clones: so each clone still sees the change, however late it is made.
     pub(crate) stop: watch::Receiver<bool>,
-    pub(crate) open: Arc<AtomicUsize>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) seats: Arc<Seats>,
+    pub(crate) addresses: Arc<Addresses>,
     connections: AtomicU64,
 }
 
@@ -193,9 +235,11 @@ impl Bound {
         let mut waiting = stop.clone();
         let shared = Arc::new(Shared {
             app: Arc::clone(&app),
+            limits: Arc::new(self.config.limits()),
+            seats: Seats::new(self.config.connections_max),
+            addresses: Addresses::new(self.config.connections_per_address),
             config: self.config,
             stop,
-            open: Arc::default(),
             connections: AtomicU64::new(1),
         });
         let mut loops = JoinSet::new();

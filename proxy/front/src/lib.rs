@@ -11,17 +11,22 @@
 //!
 //! Invariants:
 //! - every connection is a task that the [`Door`] owns: when [`Bound::run`] returns or is dropped, none is left;
-//! - every wait for a client has an end: handshake, first byte, bytes it does not take, farewell;
+//! - every wait for a client has an end: ClientHello, handshake, first byte, head, body, bytes it does not take, farewell;
+//!   none of them begins anew because a byte came;
+//! - who has no request may have to go: for its age, for its idle time, or for a new connection when all places are taken;
 //! - nothing a client does is logged above debug; it is counted by reason.
 #![forbid(unsafe_code)]
 
 mod accept;
+mod addresses;
 mod bind;
 mod conn;
 mod door;
 mod ending;
 pub mod guard;
+mod pace;
 mod refusal;
+mod seats;
 mod serve;
 mod tls;
 mod wire;

@@ -9,10 +9,12 @@
 
 mod address;
 mod connection;
+mod places;
 mod reject;
 mod request_id;
 
-pub use address::AddressText;
+pub use address::{AddressText, source};
 pub use connection::{Alpn, Connection, TlsFacts};
+pub use places::{Place, Places};
 pub use reject::{Refuse, Reject};
 pub use request_id::{RequestId, RequestIdError};

@@ -52,6 +52,7 @@ fn table(sites: &[(&[&str], Vec<Arc<Route>>)]) -> Table {
             index,
             name,
             hosts,
+            connections_max: None,
             routes: routes.clone(),
         })
     };

@@ -157,6 +157,10 @@ pub(crate) async fn send_page(
     if let Some(seconds) = page.retry_after {
         head.insert_header("Retry-After", seconds)?;
     }
+    if fault == Fault::SiteFull {
+        // Its place is what is wanted.
+        session.set_keepalive(None);
+    }
     if fault == Fault::Method {
         head.insert_header("Allow", ALLOW)?;
     }

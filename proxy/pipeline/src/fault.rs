@@ -30,6 +30,8 @@ pub enum Fault {
     PluginFailed,
     /// Too many bodies are held for a verdict.
     BodiesHeld,
+    /// The site has as many connections as it may.
+    SiteFull,
     /// Modules are still being compiled; nothing is served uninspected.
     Starting,
     /// The request has passed this proxy too often.
@@ -108,6 +110,7 @@ impl Fault {
             Self::Origin(OriginFault::NoServer)
             | Self::PluginFailed
             | Self::BodiesHeld
+            | Self::SiteFull
             | Self::Starting => 503,
             Self::NotCached
             | Self::Origin(
@@ -133,6 +136,7 @@ impl Fault {
             Self::Blocked(_) => "blocked",
             Self::PluginFailed => "plugin_failed",
             Self::BodiesHeld => "bodies_held",
+            Self::SiteFull => "site_connections",
             Self::Starting => "starting",
             Self::Loop => "loop",
             Self::NotCached => "not_cached",
@@ -165,6 +169,7 @@ impl Fault {
             }
             Self::PluginFailed => "This request could not be checked, so it was not let through.",
             Self::BodiesHeld => "Too much is being sent to this site right now.",
+            Self::SiteFull => "Too many visitors are connected to this site right now.",
             Self::Starting => "This server is starting and will be ready in a moment.",
             Self::Loop => "This request goes round in a circle.",
             Self::NotCached => "Only what is stored here was asked for, and this is not.",
@@ -190,16 +195,23 @@ impl Fault {
     pub const fn retry_after(self) -> Option<u32> {
         match self {
             Self::Starting => Some(2),
-            Self::BodiesHeld | Self::PluginFailed | Self::Origin(OriginFault::NoServer) => Some(5),
+            Self::BodiesHeld
+            | Self::SiteFull
+            | Self::PluginFailed
+            | Self::Origin(OriginFault::NoServer) => Some(5),
             _ => None,
         }
     }
 }
 
-/// What the door found wrong with a body that is being read.
+/// Why the door ended what is read or written.
 fn rejected(error: &Error) -> Option<Reject> {
-    let io = error.root_cause().downcast_ref::<std::io::Error>()?;
-    io.get_ref()?.downcast_ref::<Reject>().copied()
+    let cause = error.root_cause();
+    if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+        return io.get_ref()?.downcast_ref::<Reject>().copied();
+    }
+    let reset = cause.downcast_ref::<h2::Error>()?.reason()?;
+    Reject::of_reset_code(reset.into())
 }
 
 /// A fault on its way through Pingora's error type.

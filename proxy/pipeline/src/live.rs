@@ -26,6 +26,7 @@ impl Live {
                 bodies: Budget::new(node.bodies_held_max),
                 gate: Gate::new(workers),
                 workers: workers.max(1),
+                rate_min: node.client.receive_rate_min,
             },
             snapshot: ArcSwapOption::empty(),
             node: ArcSwap::from_pointee(node),

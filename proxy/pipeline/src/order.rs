@@ -4,6 +4,7 @@
 //! it lets the request go on, or ends it with an [`Answer`].
 
 use crate::answer::Answer;
+use crate::connections;
 use crate::ctx::Ctx;
 use crate::facts::Facts;
 use crate::fault::Fault;
@@ -24,6 +25,8 @@ pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     head::check_loop(facts.headers)?;
     // Which rules hold is decided once, by host, path and method; everything after this line asks the route.
     route(facts, ctx)?;
+    // Who comes when his site is full learns it before anything is done for him.
+    connections::of_request(ctx)?;
     // A redirect or a fixed answer needs neither cache nor origin.
     fixed(facts, ctx)
 }

@@ -1,6 +1,7 @@
 //! What one configuration is while it serves: a value that never changes, held by each request from its start to its end.
 
 use crate::answer::Fixed;
+use crate::connections::OfSite;
 use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};
@@ -48,6 +49,8 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub(crate) struct SitePlan {
     pub(crate) metrics: Arc<SiteMetrics>,
+    /// A bound on its clients' connections.
+    pub(crate) connections: Option<OfSite>,
     pub(crate) routes: Vec<RoutePlan>,
 }
 
@@ -105,6 +108,12 @@ impl Snapshot {
         })
     }
 
+    /// What was worked out for the site that answers for `host`.
+    pub(crate) fn site_of(&self, host: &str) -> Option<&SitePlan> {
+        let site = self.table.find(host)?;
+        self.sites.get(site.site.index)
+    }
+
     /// The route at `place`.
     pub(crate) fn routed(&self, place: Place) -> Option<Routed<'_>> {
         let site = self.table.sites().get(place.site)?;
@@ -131,6 +140,7 @@ impl SitePlan {
             .map(|route| RoutePlan::build(&name, route, plugins));
         Ok(Self {
             metrics: metrics::site(&name),
+            connections: entry.site.connections_max.map(|max| OfSite::new(&name, max)),
             routes: routes.collect::<Result<_, _>>()?,
         })
     }

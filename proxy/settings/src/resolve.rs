@@ -113,6 +113,7 @@ impl Resolver<'_, '_> {
             index,
             name: site.hosts.first().cloned().unwrap_or_default(),
             hosts: site.hosts.clone(),
+            connections_max: site.connections_max,
             routes,
         }
     }

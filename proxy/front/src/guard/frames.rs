@@ -17,19 +17,13 @@
 //! The `h2` crate has bounds of its own: streams reset before they are accepted (20), continuations, the decoded list.
 //! Requests themselves are not counted here.
 
+use super::frame::{Frame, Reader, Seen};
+use super::streams::Streams;
 use std::time::Duration;
 
 const WINDOW_MS: u64 = 10_000;
-/// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n` (RFC 9113 §3.4).
-const PREFACE: u32 = 24;
-const HEAD: usize = 9;
 const CONTINUATIONS_IN_A_ROW: u32 = 16;
 const UPDATES_FOR_EACH_FRAME: u64 = 10;
-/// Pad length and the longest padding.
-const PADDING_MAX: u32 = 256;
-
-const END_STREAM: u8 = 1;
-const PADDED: u8 = 8;
 
 /// What a client sends too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,52 +89,6 @@ impl Flood {
     }
 }
 
-/// What a frame's head says.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    kind: u8,
-    flags: u8,
-    length: u32,
-}
-
-impl Frame {
-    const fn is_empty_data(self) -> bool {
-        let nothing = self.length == 0 || (self.flags & PADDED != 0 && self.length <= PADDING_MAX);
-        nothing && self.flags & END_STREAM == 0
-    }
-}
-
-/// Finds the heads of frames in a stream, however it is cut.
-#[derive(Debug, Default)]
-struct Heads {
-    head: [u8; HEAD],
-    len: usize,
-    skip: u32,
-}
-
-impl Heads {
-    fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
-        let skipped = bytes.len().min(self.skip as usize);
-        self.skip -= skipped as u32;
-        *bytes = bytes.get(skipped..).unwrap_or_default();
-        while let Some(place) = self.head.get_mut(self.len) {
-            let (&byte, rest) = bytes.split_first()?;
-            *place = byte;
-            self.len += 1;
-            *bytes = rest;
-        }
-        self.len = 0;
-        let [a, b, c, kind, flags, ..] = self.head;
-        let length = u32::from_be_bytes([0, a, b, c]);
-        self.skip = length;
-        Some(Frame {
-            kind,
-            flags,
-            length,
-        })
-    }
-}
-
 /// Kinds of [`Flood`], and DATA frames that we sent.
 const COUNTS: usize = 9;
 const SENT: usize = 8;
@@ -148,8 +96,10 @@ const SENT: usize = 8;
 /// The counts of one connection.
 #[derive(Debug)]
 pub struct Frames {
-    received: Heads,
-    sent: Heads,
+    pub(super) received: Reader,
+    pub(super) sent: Reader,
+    /// Streams that are open.
+    pub(super) streams: Streams,
     in_a_row: u32,
     began_ms: u64,
     now: [u32; COUNTS],
@@ -168,11 +118,9 @@ pub struct Ended {
 impl Default for Frames {
     fn default() -> Self {
         Self {
-            received: Heads {
-                skip: PREFACE,
-                ..Heads::default()
-            },
-            sent: Heads::default(),
+            received: Reader::after_preface(),
+            sent: Reader::default(),
+            streams: Streams::default(),
             in_a_row: 0,
             began_ms: 0,
             now: [0; COUNTS],
@@ -189,7 +137,11 @@ impl Frames {
     /// GOAWAY.
     pub fn received(&mut self, mut bytes: &[u8], age: Duration) -> Result<(), Flood> {
         let now_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        while let Some(frame) = self.received.next(&mut bytes) {
+        while let Some(seen) = self.received.next(&mut bytes) {
+            self.streams.received(seen);
+            let Seen::Head(frame) = seen else {
+                continue;
+            };
             let Some(kind) = Flood::of(frame) else {
                 self.in_a_row = 0;
                 continue;
@@ -215,7 +167,11 @@ impl Frames {
     /// Counts what we sent.
     pub fn sent(&mut self, mut bytes: &[u8]) -> Ended {
         let mut ended = Ended::default();
-        while let Some(frame) = self.sent.next(&mut bytes) {
+        while let Some(seen) = self.sent.next(&mut bytes) {
+            self.streams.sent(seen);
+            let Seen::Head(frame) = seen else {
+                continue;
+            };
             match frame.kind {
                 0 => self.add(SENT),
                 3 => ended.streams += 1,
