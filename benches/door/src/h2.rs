@@ -69,7 +69,9 @@ pub(crate) fn answer(io: &mut (impl Read + Write), stream: u32) -> Result<()> {
             SETTINGS if flags & ACK == 0 => io.write_all(&frame(SETTINGS, ACK, 0, &[]))?,
             PING if flags & ACK == 0 => io.write_all(&frame(PING, ACK, 0, &payload))?,
             // `:status: 200` has an index of its own (RFC 7541 appendix A).
-            HEADERS if of == stream && payload.first() != Some(&0x88) => bail!("another status than 200"),
+            HEADERS if of == stream && payload.first() != Some(&0x88) => {
+                bail!("another status than 200")
+            }
             RST_STREAM if of == stream => bail!("the stream is reset"),
             GOAWAY => bail!("GOAWAY"),
             _ => {}

@@ -28,6 +28,9 @@ impl Idle {
     /// Asks once more on each; how many answer.
     pub(crate) fn ask(&mut self) -> usize {
         let answers = |stream: &mut _| h2::get(stream, 3, "localhost", "/").is_ok();
-        self.0.iter_mut().filter_map(|s| answers(s).then_some(())).count()
+        self.0
+            .iter_mut()
+            .filter_map(|s| answers(s).then_some(()))
+            .count()
     }
 }

@@ -96,6 +96,7 @@ impl Node {
             client: node.client.clone(),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
+            origin_connections_max: door.origins_max(),
         };
         let live = Live::starting(parts.clone(), threads);
         let cache = Cache::new(node.cache.memory);

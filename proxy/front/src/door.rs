@@ -2,7 +2,7 @@
 
 use crate::accept::{accept_loop, closed};
 use crate::addresses::Addresses;
-use crate::bind::{BindError, connections_for, listener, open_files_for};
+use crate::bind::{BindError, Share, listener, open_files};
 use crate::guard::Limits;
 use crate::pace::Pace;
 use crate::seats::Seats;
@@ -96,13 +96,16 @@ impl DoorConfig {
 
     /// With no more connections than the files the system lets us open. Who chose the number is warned; to others the
     /// start says it ([`Bound::connections_max`]).
-    fn fitted(&self) -> Self {
+    fn fitted(&self, files: Option<u64>) -> Self {
         let mut fitted = self.clone();
-        let Err(files) = open_files_for(self.connections_max) else {
+        let Some(files) = files else {
             return fitted;
         };
-        fitted.connections_max = connections_for(files).min(self.connections_max);
+        fitted.connections_max = Share::of(files).clients.min(self.connections_max);
         let max = fitted.connections_max;
+        if max == self.connections_max {
+            return fitted;
+        }
         if self.connections_max == CONNECTIONS_DEFAULT {
             tracing::info!(
                 open_files = files,
@@ -140,6 +143,7 @@ pub struct Door {
 /// Sockets that are bound; clients are let in by [`Bound::run`].
 pub struct Bound {
     config: DoorConfig,
+    origins_max: usize,
     listeners: Vec<BoundListener>,
 }
 
@@ -182,7 +186,8 @@ impl Door {
     /// # Errors
     /// The first address that cannot be had, why, and what to do.
     pub fn bind(&self, listeners: &[Listener]) -> Result<Bound, BindError> {
-        let config = self.config.fitted();
+        let files = open_files();
+        let config = self.config.fitted(files);
         let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
         let bound = listeners.iter().map(|one| {
             let socket = listener(one.address, &addresses)?;
@@ -203,6 +208,7 @@ impl Door {
             })
         });
         Ok(Bound {
+            origins_max: files.map_or(usize::MAX, |files| Share::of(files).origins),
             config,
             listeners: bound.collect::<Result<_, _>>()?,
         })
@@ -219,6 +225,12 @@ impl Bound {
     #[must_use]
     pub const fn connections_max(&self) -> usize {
         self.config.connections_max
+    }
+
+    /// Connections to origins that may be open, so that clients cannot take the files of everything else by them.
+    #[must_use]
+    pub const fn origins_max(&self) -> usize {
+        self.origins_max
     }
 
     /// Lets clients in and hands their streams to `app`, until `stop` turns true or its sender is gone. Then nobody is

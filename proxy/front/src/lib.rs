@@ -31,7 +31,7 @@ mod serve;
 mod tls;
 mod wire;
 
-pub use bind::{BindError, open_files_for};
+pub use bind::BindError;
 pub use conn::{Conn, Transport};
 pub use door::{Bound, Door, DoorConfig, Drained};
 pub use wire::Wire;

@@ -131,7 +131,11 @@ impl Seats {
         let mut shard = self.shard(shard);
         let first = shard.first;
         // Somebody else may have been quicker; the line is looked at again then.
-        if let Some(leave) = shard.slots.get(first as usize).and_then(|s| s.leave.clone()) {
+        if let Some(leave) = shard
+            .slots
+            .get(first as usize)
+            .and_then(|s| s.leave.clone())
+        {
             shard.unlink(first);
             leave.notify_one();
         }
@@ -139,7 +143,10 @@ impl Seats {
     }
 
     fn shard(&self, at: usize) -> MutexGuard<'_, Shard> {
-        #[expect(clippy::indexing_slicing, reason = "callers take a remainder of the length")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "callers take a remainder of the length"
+        )]
         let shard = &self.shards[at];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,11 +18,11 @@ use aegis_identity::Connection;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_error::Result as PingoraResult;
 use pingora_http::ResponseHeader;
+use stall::Stall;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use stall::Stall;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Gathered at most. Under TLS it is a record's longest plain text, so that a long response is full records.
@@ -63,11 +63,7 @@ impl<S: Transport> Wire<S> {
     ///
     /// # Errors
     /// Never in practice: Pingora could refuse the status 200.
-    pub(crate) fn new(
-        inner: S,
-        connection: Arc<Connection>,
-        pace: Pace,
-    ) -> PingoraResult<Self> {
+    pub(crate) fn new(inner: S, connection: Arc<Connection>, pace: Pace) -> PingoraResult<Self> {
         let response = Box::new(ResponseHeader::build_no_case(200, Some(0))?);
         Ok(Self {
             inner,

@@ -48,7 +48,10 @@ fn at_the_cap_the_connection_goes_that_is_idle_for_longest() {
         connections_max: 4,
         ..config()
     });
-    let before = (refused("cap"), metric("aegis_limit_hits_total{limit=\"node.client.connections_max\"}"));
+    let before = (
+        refused("cap"),
+        metric("aegis_limit_hits_total{limit=\"node.client.connections_max\"}"),
+    );
     let mut first = idle(&door);
     let mut at_work = busy(&door);
     let mut second = idle(&door);
@@ -131,11 +134,7 @@ fn an_address_has_so_many_connections_and_not_one_more() {
 
 #[test]
 fn who_names_a_site_that_is_full_is_let_go_after_the_handshake() {
-    let door = start(
-        config(),
-        &[tls(V1_2, true)],
-        store(&[("full", ec_key())]),
-    );
+    let door = start(config(), &[tls(V1_2, true)], store(&[("full", ec_key())]));
     let before = refused("site_cap");
     let mut full = shake(client(), "full", door.address()).unwrap();
     assert!(is_closed(&mut full));

@@ -19,8 +19,8 @@ use support::h2::{
     frame, post,
 };
 use support::{
-    DEADLINE, Running, client, config, cut, ec_key, get, is_closed, metric, plain, receive, refused,
-    requests_refused, send, shake, start, store, tls, until,
+    DEADLINE, Running, client, config, cut, ec_key, get, is_closed, metric, plain, receive,
+    refused, requests_refused, send, shake, start, store, tls, until,
 };
 
 const SHORT: Duration = Duration::from_millis(400);
@@ -38,7 +38,8 @@ fn both(config: DoorConfig) -> Running {
 
 /// Sends byte after byte until the other side closes, while another client is served; gives what came.
 fn dripped(door: &Running, tcp: &mut TcpStream, bytes: impl IntoIterator<Item = u8>) -> String {
-    tcp.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_millis(1)))
+        .unwrap();
     let mut other = door.connect();
     let mut came = Vec::new();
     let begin = Instant::now();
@@ -50,7 +51,9 @@ fn dripped(door: &Running, tcp: &mut TcpStream, bytes: impl IntoIterator<Item = 
         match tcp.read(&mut buffer) {
             Ok(0) => gone = true,
             Ok(read) => came.extend_from_slice(&buffer[..read]),
-            Err(error) => gone |= !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            Err(error) => {
+                gone |= !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+            }
         }
         if gone {
             return String::from_utf8(came).unwrap();
@@ -75,7 +78,10 @@ fn a_client_hello_in_drips_is_cut() {
     dripped(&door, &mut tcp, endless.take(16_000));
     assert_eq!(refused("hello_timeout"), before + 1);
     let mut silent = support::connect(door.addresses[1]);
-    assert!(is_closed(&mut silent), "nor is one that never begins waited for");
+    assert!(
+        is_closed(&mut silent),
+        "nor is one that never begins waited for"
+    );
     until("it is counted", || refused("hello_timeout") == before + 2);
 }
 
@@ -98,7 +104,9 @@ fn a_handshake_that_stops_half_way_is_cut_by_its_own_time() {
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
     assert!(!bytes.is_empty());
-    until("it is counted", || refused("handshake_timeout") == before + 1);
+    until("it is counted", || {
+        refused("handshake_timeout") == before + 1
+    });
 }
 
 /// Memory in the place of a socket.
@@ -163,7 +171,10 @@ fn a_body_in_drips_is_cut_however_it_is_framed() {
         receive_rate_min: 10_000,
         ..config()
     });
-    for (framing, body) in [("Content-Length: 9999999", ""), ("Transfer-Encoding: chunked", "fffff\r\n")] {
+    for (framing, body) in [
+        ("Content-Length: 9999999", ""),
+        ("Transfer-Encoding: chunked", "fffff\r\n"),
+    ] {
         let before = requests_refused("body_rate");
         let mut tcp = door.connect();
         let head = format!("POST /body HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{body}");
@@ -253,7 +264,9 @@ fn a_stream_of_events_that_has_nothing_to_say_goes_on() {
     send(&mut tcp, "/events");
     let mut h2 = H2::connect(door.addresses[1], None);
     h2.send(&support::h2::get(1, "/events"));
-    until("both have begun", || door.app.held.load(Ordering::SeqCst) == 2);
+    until("both have begun", || {
+        door.app.held.load(Ordering::SeqCst) == 2
+    });
     sleep(SHORT);
     door.go();
     assert_eq!(receive(&mut tcp), "onetwo");

@@ -61,6 +61,7 @@ pub fn service(live: Arc<Live>, cache: &'static Cache) -> Arc<App> {
     let conf = ServerConf {
         threads: live.shared().workers,
         max_retries: retry::TRIES_MAX,
+        upstream_keepalive_pool_size: live.shared().origins.kept,
         ..ServerConf::default()
     };
     let proxy = http_proxy(

@@ -5,7 +5,7 @@ use crate::cache::CacheCtx;
 use crate::fault::Fault;
 use crate::inspect::Inspection;
 use crate::snapshot::{Place, Routed, Snapshot};
-use aegis_identity::{Connection, RequestId};
+use aegis_identity::{Connection, Place as Counted, RequestId};
 use aegis_origin::{Endpoint, Pool};
 use aegis_telemetry::metrics::WafVerdict;
 use http::Version;
@@ -52,6 +52,8 @@ pub(crate) struct OriginCtx {
     /// A reused connection was found closed once already.
     pub(crate) stale_connection: bool,
     pub(crate) asked: Option<Instant>,
+    /// Its place among the connections to origins.
+    pub(crate) place: Option<Counted>,
     /// Time to the response head.
     pub(crate) head_after: Option<Duration>,
 }

@@ -32,6 +32,8 @@ pub enum Fault {
     BodiesHeld,
     /// The site has as many connections as it may.
     SiteFull,
+    /// There are as many connections to origins as there may be.
+    OriginsFull,
     /// Modules are still being compiled; nothing is served uninspected.
     Starting,
     /// The request has passed this proxy too often.
@@ -111,6 +113,7 @@ impl Fault {
             | Self::PluginFailed
             | Self::BodiesHeld
             | Self::SiteFull
+            | Self::OriginsFull
             | Self::Starting => 503,
             Self::NotCached
             | Self::Origin(
@@ -137,6 +140,7 @@ impl Fault {
             Self::PluginFailed => "plugin_failed",
             Self::BodiesHeld => "bodies_held",
             Self::SiteFull => "site_connections",
+            Self::OriginsFull => "origin_connections",
             Self::Starting => "starting",
             Self::Loop => "loop",
             Self::NotCached => "not_cached",
@@ -169,6 +173,7 @@ impl Fault {
             }
             Self::PluginFailed => "This request could not be checked, so it was not let through.",
             Self::BodiesHeld => "Too much is being sent to this site right now.",
+            Self::OriginsFull => "Too much is going on here right now.",
             Self::SiteFull => "Too many visitors are connected to this site right now.",
             Self::Starting => "This server is starting and will be ready in a moment.",
             Self::Loop => "This request goes round in a circle.",
@@ -197,6 +202,7 @@ impl Fault {
             Self::Starting => Some(2),
             Self::BodiesHeld
             | Self::SiteFull
+            | Self::OriginsFull
             | Self::PluginFailed
             | Self::Origin(OriginFault::NoServer) => Some(5),
             _ => None,

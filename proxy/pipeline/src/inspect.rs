@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) workers: usize,
     /// `node.client.receive_rate_min`.
     pub(crate) rate_min: u64,
+    /// Requests that are at an origin.
+    pub(crate) origins: crate::upstream::Origins,
 }
 
 /// What is known of a request's body before it is read.

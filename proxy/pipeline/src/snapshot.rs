@@ -18,6 +18,8 @@ pub struct NodeParts {
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.
     pub bodies_held_max: u64,
+    /// Connections to origins, in use and kept.
+    pub origin_connections_max: usize,
 }
 
 /// Why a snapshot cannot be built.
@@ -140,7 +142,10 @@ impl SitePlan {
             .map(|route| RoutePlan::build(&name, route, plugins));
         Ok(Self {
             metrics: metrics::site(&name),
-            connections: entry.site.connections_max.map(|max| OfSite::new(&name, max)),
+            connections: entry
+                .site
+                .connections_max
+                .map(|max| OfSite::new(&name, max)),
             routes: routes.collect::<Result<_, _>>()?,
         })
     }

@@ -26,6 +26,7 @@ pub struct Builder {
     tls: SocketAddr,
     metrics: SocketAddr,
     warm: bool,
+    open_files: Option<u32>,
 }
 
 /// A running `aegis`. Dropping it kills it.
@@ -60,6 +61,13 @@ impl Builder {
     #[must_use]
     pub fn cold(mut self) -> Self {
         self.warm = false;
+        self
+    }
+
+    /// Lets the process open so many files and no more.
+    #[must_use]
+    pub fn open_files(mut self, max: u32) -> Self {
+        self.open_files = Some(max);
         self
     }
 
@@ -121,8 +129,27 @@ impl Builder {
         if parts.warm {
             warm::lay(&parts.state_dir());
         }
-        let process = run(&parts.config_path(), parts.dir.path());
+        let process = parts.run();
         Aegis { process, parts }
+    }
+
+    fn run(&self) -> Process {
+        let aegis = paths::binary("aegis");
+        let args = [
+            "run".into(),
+            "-c".into(),
+            self.config_path().into_os_string(),
+        ];
+        let adjust = |c: &mut Command| {
+            c.current_dir(self.dir.path()).env("NO_COLOR", "1");
+        };
+        let Some(files) = self.open_files else {
+            return Process::start_in(&aegis, args, adjust);
+        };
+        // It replaces itself by the program.
+        let mut limited = vec![format!("--nofile={files}:{files}").into(), aegis.into()];
+        limited.extend(args);
+        Process::start_in(Path::new("prlimit"), limited, adjust)
     }
 
     /// Runs `aegis check` on the settings.
@@ -141,13 +168,6 @@ pub fn command(args: &[&str]) -> Output {
         .env("NO_COLOR", "1")
         .output()
         .expect("aegis runs")
-}
-
-fn run(config: &Path, dir: &Path) -> Process {
-    let args = ["run".into(), "-c".into(), config.as_os_str().to_owned()];
-    Process::start_in(&paths::binary("aegis"), args, |c| {
-        c.current_dir(dir).env("NO_COLOR", "1");
-    })
 }
 
 impl Aegis {
@@ -184,6 +204,7 @@ impl Aegis {
             tls,
             metrics,
             warm: true,
+            open_files: None,
         }
     }
 
@@ -325,6 +346,6 @@ impl Aegis {
     pub fn restart(&mut self, meanwhile: impl FnOnce(&Path)) {
         self.process.kill();
         meanwhile(self.parts.dir.path());
-        self.process = run(&self.parts.config_path(), self.parts.dir.path());
+        self.process = self.parts.run();
     }
 }

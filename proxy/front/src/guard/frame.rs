@@ -66,10 +66,7 @@ pub(super) enum Seen {
     /// `SETTINGS_INITIAL_WINDOW_SIZE`.
     InitialWindow(u32),
     /// `WINDOW_UPDATE`; stream 0 is the connection.
-    Window {
-        stream: u32,
-        more: u32,
-    },
+    Window { stream: u32, more: u32 },
     /// The last stream that a GOAWAY names.
     Last(u32),
 }
@@ -198,7 +195,9 @@ impl Reader {
 
     fn skip(&mut self, bytes: &mut &[u8]) {
         let skipped = bytes.len().min(self.left as usize);
-        self.left = self.left.saturating_sub(u32::try_from(skipped).unwrap_or(u32::MAX));
+        self.left = self
+            .left
+            .saturating_sub(u32::try_from(skipped).unwrap_or(u32::MAX));
         *bytes = bytes.get(skipped..).unwrap_or_default();
     }
 }

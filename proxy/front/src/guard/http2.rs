@@ -147,7 +147,9 @@ impl Http2 {
             clock.timer.as_mut().reset(now + every);
             let passed = now.saturating_duration_since(clock.looked);
             clock.looked = now;
-            let fields = clock.fields.map(|since| now.saturating_duration_since(since));
+            let fields = clock
+                .fields
+                .map(|since| now.saturating_duration_since(since));
             if fields.is_some_and(|time| time >= self.limits.head_timeout) {
                 self.cut("h2_head_timeout");
                 continue;

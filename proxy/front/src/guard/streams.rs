@@ -6,8 +6,8 @@
 //!
 //! So whoever has nothing to send, and whoever waits for us, is never counted.
 
-use super::frame::{DATA, Frame, HEADERS, RST_STREAM, Seen};
 use super::Limits;
+use super::frame::{DATA, Frame, HEADERS, RST_STREAM, Seen};
 use crate::pace::{Pace, Patience};
 use aegis_identity::Reject;
 use std::time::Duration;

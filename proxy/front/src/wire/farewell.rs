@@ -2,8 +2,8 @@
 
 use super::{Plain, Wire};
 use crate::conn::Transport;
-use crate::guard::Guard;
 use crate::ending::{FAREWELL, FAREWELL_BYTES_MAX};
+use crate::guard::Guard;
 use async_trait::async_trait;
 use pingora_core::protocols::Shutdown;
 use std::future::poll_fn;

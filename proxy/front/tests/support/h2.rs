@@ -172,7 +172,11 @@ impl H2 {
 
     pub(crate) fn end_of(&mut self, stream: u32) {
         let ends = |frame: &Frame| frame.stream == stream && frame.flags & END_STREAM != 0;
-        self.wait("an answer", |frame| frame.kind <= HEADERS && ends(frame), |_| {});
+        self.wait(
+            "an answer",
+            |frame| frame.kind <= HEADERS && ends(frame),
+            |_| {},
+        );
     }
 
     /// Waits for the close, and whether a GOAWAY came before it and with which code.

@@ -85,10 +85,16 @@ fn ok(stream: u32) -> Vec<u8> {
 #[test]
 fn a_stream_is_open_until_both_have_ended_it_or_one_resets_it() {
     for (client, we) in [
-        (frame(DATA, END_STREAM, 1, b"x"), frame(DATA, END_STREAM, 1, b"y")),
+        (
+            frame(DATA, END_STREAM, 1, b"x"),
+            frame(DATA, END_STREAM, 1, b"y"),
+        ),
         (reset(1, 8), vec![]),
         (vec![], reset(1, 8)),
-        (frame(HEADERS, END_STREAM | END_HEADERS, 1, b"trailers"), frame(HEADERS, END_STREAM, 1, b"204")),
+        (
+            frame(HEADERS, END_STREAM | END_HEADERS, 1, b"trailers"),
+            frame(HEADERS, END_STREAM, 1, b"204"),
+        ),
         (vec![], goaway(0, 0)),
     ] {
         let mut both = Both::default();
@@ -128,10 +134,20 @@ fn a_body_at_the_rate_goes_on_until_its_whole_time_is_over() {
     let mut both = Both::default();
     both.client(&post(1)).client(&post(3));
     let at_rate = frame(DATA, 0, 1, &[0; 1000]);
-    let granted = [number(WINDOW_UPDATE, 0, 1000), number(WINDOW_UPDATE, 1, 1000)].concat();
-    assert_eq!(both.lasts(&at_rate, &granted), Some((11, 3, Reject::BodyRate)));
+    let granted = [
+        number(WINDOW_UPDATE, 0, 1000),
+        number(WINDOW_UPDATE, 1, 1000),
+    ]
+    .concat();
+    assert_eq!(
+        both.lasts(&at_rate, &granted),
+        Some((11, 3, Reject::BodyRate))
+    );
     both.client(&reset(3, 8));
-    assert_eq!(both.lasts(&at_rate, &granted), Some((88, 1, Reject::BodyTimeout)));
+    assert_eq!(
+        both.lasts(&at_rate, &granted),
+        Some((88, 1, Reject::BodyTimeout))
+    );
 }
 
 #[test]
@@ -158,7 +174,10 @@ fn the_bytes_of_a_frame_have_to_come_once_it_is_announced() {
     both.client(&post(1));
     let dripped = frame(DATA, END_STREAM, 1, &[0; 10]);
     both.client(&dripped[..12]);
-    assert!(both.waits(), "the window is used up, but by what has not come");
+    assert!(
+        both.waits(),
+        "the window is used up, but by what has not come"
+    );
     both.client(&dripped[12..]);
     assert!(!both.waits());
 }

@@ -37,6 +37,7 @@ impl Node {
     async fn holding(bodies_held_max: u64) -> Self {
         let live = Live::starting(
             NodeParts {
+                origin_connections_max: usize::MAX,
                 client: settings::client(),
                 access: None,
                 bodies_held_max,

@@ -135,6 +135,7 @@ impl Sites {
     pub fn try_snapshot(&self) -> Result<Snapshot, SnapshotError> {
         let pools = PoolSet::build(&self.pools, None, &Handle::current()).expect("good pools");
         let node = NodeParts {
+            origin_connections_max: usize::MAX,
             client: client(),
             access: self.access.clone(),
             bodies_held_max: if self.bodies_held_max == 0 {
