@@ -52,7 +52,7 @@ fn dripped(door: &Running, tcp: &mut TcpStream, bytes: impl IntoIterator<Item = 
             Ok(0) => gone = true,
             Ok(read) => came.extend_from_slice(&buffer[..read]),
             Err(error) => {
-                gone |= !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+                gone |= !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
             }
         }
         if gone {
