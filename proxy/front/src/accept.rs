@@ -2,13 +2,13 @@
 
 use crate::addresses::OfAddress;
 use crate::door::{Drained, Shared};
+use crate::listeners::Side;
 use crate::refusal::Refusal;
 use crate::seats::Seat;
 use crate::serve::{Accepted, serve};
 use aegis_identity::Refuse;
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_ACCEPTED, CONNECTIONS_OPEN};
-use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -22,10 +22,10 @@ use tokio::time::{sleep, timeout};
 const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
-/// Accepts until the door closes, then waits for the connections up to the grace and cuts the rest.
+/// Accepts until the door closes, or the listener goes, then waits for the connections up to the grace and cuts the rest.
 pub(crate) async fn accept_loop<A>(
     listener: TcpListener,
-    tls: Option<SslAcceptor>,
+    side: Arc<Side>,
     shared: Arc<Shared<A>>,
 ) -> Drained
 where
@@ -36,7 +36,7 @@ where
         .local_addr()
         .ok()
         .filter(|local| !local.ip().is_unspecified());
-    let mut stop = shared.stop.clone();
+    let mut stop = side.stop();
     let mut back_off = BACK_OFF_FIRST;
     loop {
         let accepted = tokio::select! {
@@ -76,7 +76,7 @@ where
             tcp,
             peer: canonical(peer),
             local: canonical(local),
-            tls: tls.clone(),
+            side: Arc::clone(&side),
             seat: Arc::clone(&place.seat),
         };
         let shared = Arc::clone(&shared);
@@ -86,7 +86,7 @@ where
         });
     }
     drop(listener);
-    drain(connections, shared.config.grace).await
+    drain(connections, side.grace(shared.config.grace)).await
 }
 
 /// A client that came over IPv4 has an IPv4 address, whatever the socket is.

@@ -2,23 +2,22 @@
 
 use crate::accept::{accept_loop, closed};
 use crate::addresses::Addresses;
-use crate::bind::{BindError, Share, listener, open_files};
+use crate::bind::{BindError, Share, open_files};
 use crate::guard::Limits;
+use crate::listeners::{Listeners, Start};
 use crate::pace::Pace;
 use crate::seats::Seats;
-use crate::tls::acceptor;
 use aegis_certs::Certificates;
 use aegis_identity::Refuse;
 use aegis_settings::model::{Listener, Settings};
-use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// The settings' default of [`DoorConfig::connections_max`]: nobody chose it.
 const CONNECTIONS_DEFAULT: usize = 20_000;
@@ -133,6 +132,18 @@ pub struct Drained {
     pub cut: usize,
 }
 
+impl Drained {
+    fn add(&mut self, ended: Result<Self, JoinError>) {
+        match ended {
+            Ok(drained) => {
+                self.finished += drained.finished;
+                self.cut += drained.cut;
+            }
+            Err(error) => tracing::error!(%error, "an accept loop ended; please report it"),
+        }
+    }
+}
+
 /// What opens listeners.
 #[derive(Debug)]
 pub struct Door {
@@ -144,21 +155,13 @@ pub struct Door {
 pub struct Bound {
     config: DoorConfig,
     origins_max: usize,
-    listeners: Vec<BoundListener>,
-}
-
-struct BoundListener {
-    socket: TcpListener,
-    address: SocketAddr,
-    tls: Option<SslAcceptor>,
+    listeners: Listeners,
 }
 
 /// What all connections share.
 pub(crate) struct Shared<A> {
     pub(crate) app: Arc<A>,
     pub(crate) config: DoorConfig,
-    /// Never waited on itself, only its clones: so each clone still sees the change, however late it is made.
-    pub(crate) stop: watch::Receiver<bool>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) addresses: Arc<Addresses>,
@@ -188,37 +191,27 @@ impl Door {
     pub fn bind(&self, listeners: &[Listener]) -> Result<Bound, BindError> {
         let files = open_files();
         let config = self.config.fitted(files);
-        let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
-        let bound = listeners.iter().map(|one| {
-            let socket = listener(one.address, &addresses)?;
-            let other = |reason| BindError::Other {
-                address: one.address,
-                reason,
-            };
-            let tls = one.tls.as_ref().map(|tls| {
-                acceptor(tls, Arc::clone(&self.certificates)).map_err(|reason| BindError::Tls {
-                    address: one.address,
-                    reason,
-                })
-            });
-            Ok(BoundListener {
-                address: socket.local_addr().map_err(other)?,
-                socket,
-                tls: tls.transpose()?,
-            })
-        });
+        let bound = Listeners::new(Arc::clone(&self.certificates));
+        bound.apply(bound.plan(listeners)?, config.grace);
         Ok(Bound {
             origins_max: files.map_or(usize::MAX, |files| Share::of(files).origins),
             config,
-            listeners: bound.collect::<Result<_, _>>()?,
+            listeners: bound,
         })
     }
 }
 
 impl Bound {
     /// The addresses in order of the listeners, with the port that the system chose where 0 was asked for.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address)
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
+    }
+
+    /// What changes the set of listeners, before and while it runs.
+    #[must_use]
+    pub fn listeners(&self) -> Listeners {
+        self.listeners.clone()
     }
 
     /// Connections that may be open: what the settings say, or fewer if the system allows too few open files.
@@ -244,33 +237,45 @@ impl Bound {
     where
         A: ServerApp + Refuse + 'static,
     {
-        let mut waiting = stop.clone();
+        let mut stop = stop;
         let shared = Arc::new(Shared {
             app: Arc::clone(&app),
             limits: Arc::new(self.config.limits()),
             seats: Seats::new(self.config.connections_max),
             addresses: Addresses::new(self.config.connections_per_address),
             config: self.config,
-            stop,
+
             connections: AtomicU64::new(1),
         });
+        let mut all = Drained::default();
         let mut loops = JoinSet::new();
-        for BoundListener { socket, tls, .. } in self.listeners {
+        let spawn = |Start { socket, side }: Start, loops: &mut JoinSet<Drained>| {
             let socket = tokio::net::TcpListener::from_std(socket)?;
-            loops.spawn(accept_loop(socket, tls, Arc::clone(&shared)));
+            loops.spawn(accept_loop(socket, side, Arc::clone(&shared)));
+            io::Result::Ok(())
+        };
+        for start in self.listeners.take_starts() {
+            spawn(start, &mut loops)?;
         }
-        closed(&mut waiting).await;
+        loop {
+            tokio::select! {
+                biased;
+                () = closed(&mut stop) => break,
+                () = self.listeners.started() => {
+                    for start in self.listeners.take_starts() {
+                        if let Err(error) = spawn(start, &mut loops) {
+                            tracing::error!(%error, "a new listener cannot be served");
+                        }
+                    }
+                }
+                Some(ended) = loops.join_next(), if !loops.is_empty() => all.add(ended),
+            }
+        }
+        self.listeners.close();
         // Pingora's HTTP app closes connections that wait for a request, and each of the others after the one it serves.
         app.cleanup().await;
-        let mut all = Drained::default();
         while let Some(ended) = loops.join_next().await {
-            match ended {
-                Ok(drained) => {
-                    all.finished += drained.finished;
-                    all.cut += drained.cut;
-                }
-                Err(error) => tracing::error!(%error, "an accept loop ended; please report it"),
-            }
+            all.add(ended);
         }
         Ok(all)
     }
@@ -278,7 +283,7 @@ impl Bound {
 
 impl std::fmt::Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.addresses()).finish()
+        self.listeners.fmt(f)
     }
 }
 

@@ -11,6 +11,8 @@
 //!
 //! Invariants:
 //! - every connection is a task that the [`Door`] owns: when [`Bound::run`] returns or is dropped, none is left;
+//! - the set of listeners changes while it serves ([`Listeners`]): all of a change or nothing of it, and a connection
+//!   outlives whatever happens to its listener by the grace;
 //! - every wait for a client has an end: ClientHello, handshake, first byte, head, body, bytes it does not take, farewell;
 //!   none of them begins anew because a byte came;
 //! - who has no request may have to go: for its age, for its idle time, or for a new connection when all places are taken;
@@ -24,6 +26,7 @@ mod conn;
 mod door;
 mod ending;
 pub mod guard;
+mod listeners;
 mod pace;
 mod refusal;
 mod seats;
@@ -34,4 +37,5 @@ mod wire;
 pub use bind::BindError;
 pub use conn::{Conn, Transport};
 pub use door::{Bound, Door, DoorConfig, Drained};
+pub use listeners::{Change, Listeners};
 pub use wire::Wire;

@@ -4,6 +4,7 @@ use crate::accept::closed;
 use crate::conn::{Conn, Transport};
 use crate::door::Shared;
 use crate::guard::{Guard, Rest};
+use crate::listeners::{Side, Stop};
 use crate::refusal::Refusal;
 use crate::seats::Seat;
 use crate::tls::{facts, handshake};
@@ -11,7 +12,6 @@ use crate::wire::{FIRST_MAX, Wire};
 use aegis_identity::{Alpn, Connection, Refuse, TlsFacts};
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_AGED, CONNECTIONS_CLOSED_IDLE};
-use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ pub(crate) struct Accepted {
     pub(crate) tcp: TcpStream,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
-    pub(crate) tls: Option<SslAcceptor>,
+    pub(crate) side: Arc<Side>,
     pub(crate) seat: Arc<Seat>,
 }
 
@@ -41,8 +41,9 @@ where
 {
     let began = Instant::now();
     let seat = Arc::clone(&accepted.seat);
+    let stop = accepted.side.stop();
     // In memory of their own, which they give back: a connection waits far longer than it takes to begin.
-    let prepared = Box::pin(prepare(accepted, shared, began));
+    let prepared = Box::pin(prepare(accepted, &stop, shared, began));
     let stream = tokio::select! {
         biased;
         stream = prepared => stream,
@@ -61,13 +62,18 @@ where
     tokio::select! {
         biased;
         () = serving => {}
-        () = watched(&seat, shared, &close, began) => {}
+        () = watched(&seat, stop, shared, &close, began) => {}
     }
 }
 
 /// Until the connection has to be cut, which is never while it has a request: it is told before, and has its time.
-async fn watched<A>(seat: &Seat, shared: &Shared<A>, close: &watch::Sender<bool>, began: Instant) {
-    let mut stop = shared.stop.clone();
+async fn watched<A>(
+    seat: &Seat,
+    mut stop: Stop,
+    shared: &Shared<A>,
+    close: &watch::Sender<bool>,
+    began: Instant,
+) {
     let aged = sleep_until(began + shared.config.connection_age_max);
     tokio::select! {
         biased;
@@ -101,7 +107,12 @@ async fn idle_for(seat: &Seat, time: Duration) {
 }
 
 /// Up to the first byte of a request; `None` if there will be none.
-async fn prepare<A>(accepted: Accepted, shared: &Shared<A>, began: Instant) -> Option<Stream>
+async fn prepare<A>(
+    accepted: Accepted,
+    stop: &Stop,
+    shared: &Shared<A>,
+    began: Instant,
+) -> Option<Stream>
 where
     A: Refuse + 'static,
 {
@@ -109,15 +120,15 @@ where
         tcp,
         peer,
         local,
-        tls,
+        side,
         seat,
     } = accepted;
     let facts_of =
         |tls: Option<TlsFacts>| Arc::new(Connection::new(shared.next_id(), peer, local, tls));
     seat.rest();
-    let Some(acceptor) = tls else {
+    let Some(acceptor) = side.acceptor() else {
         let mut conn = Conn::new(tcp, peer, local, false);
-        let came = within_idle_time(conn.wait_for_byte(), shared).await;
+        let came = within_idle_time(conn.wait_for_byte(), stop, shared).await;
         return came
             .then(|| wired(conn, facts_of(None), shared, seat))
             .flatten()
@@ -144,7 +155,10 @@ where
         Ok(stream) => stream,
         Err(refusal) => return refused(refusal),
     };
-    let agreed = facts(stream.ssl());
+    let agreed = match facts(stream.ssl()) {
+        Ok(agreed) => agreed,
+        Err(refusal) => return refused(refusal),
+    };
     // Pingora waits for the preface of HTTP/2 without an end; a request of HTTP/1.1 has its own time from here on.
     let wanted = if agreed.alpn == Some(Alpn::H2) {
         FIRST_MAX
@@ -161,7 +175,7 @@ where
     }
     seat.rest();
     let mut wire = wired(stream, connection, shared, seat)?;
-    let came = within_idle_time(wire.wait_for(wanted), shared).await;
+    let came = within_idle_time(wire.wait_for(wanted), stop, shared).await;
     came.then(|| Box::new(wire) as Stream)
 }
 
@@ -187,8 +201,12 @@ where
 }
 
 /// Whether first bytes come before the idle time is over and before the door closes.
-async fn within_idle_time<A>(first: impl Future<Output = bool>, shared: &Shared<A>) -> bool {
-    let mut stop = shared.stop.clone();
+async fn within_idle_time<A>(
+    first: impl Future<Output = bool>,
+    stop: &Stop,
+    shared: &Shared<A>,
+) -> bool {
+    let mut stop = stop.clone();
     tokio::select! {
         biased;
         came = first => came,

@@ -9,7 +9,7 @@ mod support;
 
 use aegis_certs::CertStore;
 use aegis_front::DoorConfig;
-use aegis_settings::model::TlsVersion::V1_2;
+use aegis_settings::model::TlsPreset::Intermediate;
 use std::io::Read;
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
@@ -96,7 +96,7 @@ fn a_connection_of_http2_goes_only_without_streams_and_is_told_so() {
             connections_max: 2,
             ..config()
         },
-        &[tls(V1_2, true)],
+        &[tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     );
     let mut at_work = H2::connect(door.address(), None);
@@ -134,7 +134,11 @@ fn an_address_has_so_many_connections_and_not_one_more() {
 
 #[test]
 fn who_names_a_site_that_is_full_is_let_go_after_the_handshake() {
-    let door = start(config(), &[tls(V1_2, true)], store(&[("full", ec_key())]));
+    let door = start(
+        config(),
+        &[tls(Intermediate, true)],
+        store(&[("full", ec_key())]),
+    );
     let before = refused("site_cap");
     let mut full = shake(client(), "full", door.address()).unwrap();
     assert!(is_closed(&mut full));
@@ -187,7 +191,7 @@ fn a_connection_of_http2_past_its_age_is_told_and_its_streams_finish() {
             connection_age_max: Duration::from_millis(200),
             ..config()
         },
-        &[tls(V1_2, true)],
+        &[tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     );
     let mut h2 = H2::connect(door.address(), None);

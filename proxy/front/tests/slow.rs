@@ -8,7 +8,7 @@
 mod support;
 
 use aegis_front::DoorConfig;
-use aegis_settings::model::TlsVersion::V1_2;
+use aegis_settings::model::TlsPreset::Intermediate;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
@@ -31,7 +31,7 @@ const DRIP: Duration = Duration::from_millis(10);
 fn both(config: DoorConfig) -> Running {
     start(
         config,
-        &[plain(), tls(V1_2, true)],
+        &[plain(), tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     )
 }

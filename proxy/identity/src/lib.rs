@@ -14,7 +14,7 @@ mod reject;
 mod request_id;
 
 pub use address::{AddressText, source};
-pub use connection::{Alpn, Connection, TlsFacts};
+pub use connection::{Alpn, Asked, ClientCertificate, Connection, TlsFacts};
 pub use places::{Place, Places};
 pub use reject::{Refuse, Reject};
 pub use request_id::{RequestId, RequestIdError};

@@ -19,6 +19,7 @@ mod connections;
 mod ctx;
 mod facts;
 pub mod fault;
+mod gate;
 mod h2;
 mod head;
 mod incoming;

@@ -2,6 +2,7 @@
 
 use crate::answer::Fixed;
 use crate::connections::OfSite;
+use crate::gate::Gate;
 use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use crate::limits::Limits;
 use crate::limits::plan::RouteLimits;
@@ -61,6 +62,7 @@ pub(crate) struct SitePlan {
     pub(crate) metrics: Arc<SiteMetrics>,
     /// A bound on its clients' connections.
     pub(crate) connections: Option<OfSite>,
+    pub(crate) gate: Gate,
     pub(crate) routes: Vec<RoutePlan>,
 }
 
@@ -126,6 +128,14 @@ impl Snapshot {
         self.sites.get(site.site.index)
     }
 
+    /// Says by which rules handshakes ask clients of a site for certificates; a site that asks and is not told serves
+    /// nobody.
+    pub fn know_client_auth(&mut self, site: usize, rules: [u8; 32]) {
+        if let Some(plan) = self.sites.get_mut(site) {
+            plan.gate.know(rules);
+        }
+    }
+
     /// The route at `place`.
     pub(crate) fn routed(&self, place: Place) -> Option<Routed<'_>> {
         let site = self.table.sites().get(place.site)?;
@@ -171,6 +181,7 @@ impl SitePlan {
                 .site
                 .connections_max
                 .map(|max| OfSite::new(&name, max)),
+            gate: Gate::build(&entry.site.tls),
             routes,
         })
     }

@@ -129,6 +129,7 @@ impl Sites {
             name: hosts[0].to_owned(),
             hosts: hosts.iter().map(|&h| h.to_owned()).collect(),
             connections_max: None,
+            tls: Default::default(),
             routes: routes.into_iter().map(Arc::new).collect(),
         }));
         self
