@@ -129,6 +129,9 @@ async fn what_a_verdict_costs() {
     };
     let hostile = [
         ("fields900", fields(900, &prose(130))),
+        ("fields900_tiny", fields(900, "1")),
+        ("fields200_tiny", fields(200, "1")),
+        ("fields100", fields(100, &prose(40))),
         ("parens", repeated("(")),
         ("quotes", repeated("%27")),
         ("select", repeated("select+from+")),

@@ -72,6 +72,7 @@ async fn judge(plugin: Arc<Plugin>, stage: Value, site: Arc<Properties>) -> Resu
         received: SystemTime::now(),
         tls_version: None,
         sni: None,
+        ..head("GET", "/")
     };
     let body = Some(unhex(&stage["body"])).filter(|body| !body.is_empty());
     let body = body.map_or(Body::None, |body| Body::Whole(vec![body]));
