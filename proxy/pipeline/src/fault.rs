@@ -16,7 +16,7 @@ pub enum Fault {
     NoSite,
     /// No site answers for this host, and the connection was made for another name.
     Misdirected,
-    /// `CONNECT`, `TRACE`.
+    /// A method the route does not take, or `CONNECT`.
     Method,
     /// The client took too long to send.
     ClientTimeout,

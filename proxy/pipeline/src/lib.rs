@@ -22,6 +22,7 @@ mod head;
 mod incoming;
 mod inspect;
 mod live;
+mod methods;
 mod order;
 pub mod page;
 mod proxy;

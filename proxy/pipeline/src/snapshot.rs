@@ -1,6 +1,7 @@
 //! What one configuration is while it serves: a value that never changes, held by each request from its start to its end.
 
 use crate::answer::Fixed;
+use crate::methods::Methods;
 use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};
@@ -56,6 +57,8 @@ pub(crate) struct SitePlan {
 pub(crate) struct RoutePlan {
     /// The answer of a route that asks nobody.
     pub(crate) fixed: Option<Fixed>,
+    /// The methods it takes.
+    pub(crate) methods: Methods,
     /// Counters of its pool.
     pub(crate) pool: Option<PoolMetrics>,
     /// The plugins that look at its requests.
@@ -141,6 +144,7 @@ impl RoutePlan {
         Ok(Self {
             inspection: RouteInspection::build(site, &entry.route, plugins)?,
             fixed: Fixed::build(&entry.route.action),
+            methods: Methods::new(&entry.route.allowed),
             pool: entry.pool.as_ref().map(|pool| metrics::pool(pool.name())),
         })
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 struct Base {
     waf: Waf,
     cache: Cache,
+    allowed: Vec<String>,
     plugins: Vec<String>,
     sources: Sources,
 }
@@ -32,10 +33,12 @@ pub(crate) fn sites(
     let mut sources = Sources::new();
     let waf = WafLayer::defaults(&mut sources);
     let cache = CacheLayer::defaults(&mut sources);
+    sources.insert("methods".to_owned(), "default".to_owned());
     sources.insert("plugins".to_owned(), "default".to_owned());
     let defaults = Base {
         waf,
         cache,
+        allowed: Vec::new(),
         plugins: Vec::new(),
         sources,
     };
@@ -67,7 +70,7 @@ impl Resolver<'_, '_> {
             &key,
             site.waf.as_ref(),
             site.cache.as_ref(),
-            site.plugins.as_ref(),
+            [site.methods.as_ref(), site.plugins.as_ref()],
         );
         let inherited = site
             .origin
@@ -86,7 +89,7 @@ impl Resolver<'_, '_> {
                 &key,
                 written.waf.as_ref(),
                 written.cache.as_ref(),
-                written.plugins.as_ref(),
+                [written.methods.as_ref(), written.plugins.as_ref()],
             );
             base.sources.insert("action".to_owned(), source);
             let catches_all = written.matches.path == "/*" && written.matches.methods.is_empty();
@@ -157,7 +160,7 @@ impl Resolver<'_, '_> {
         key: &str,
         waf: Option<&WafLayer>,
         cache: Option<&CacheLayer>,
-        plugins: Option<&Vec<String>>,
+        [methods, plugins]: [Option<&Vec<String>>; 2],
     ) {
         self.layer(
             waf,
@@ -173,10 +176,15 @@ impl Resolver<'_, '_> {
             &mut base.cache,
             &mut base.sources,
         );
-        if let Some(plugins) = plugins {
-            base.plugins.clone_from(plugins);
-            base.sources
-                .insert("plugins".to_owned(), self.source(&format!("{key}.plugins")));
+        for (name, written, over) in [
+            ("methods", methods, &mut base.allowed),
+            ("plugins", plugins, &mut base.plugins),
+        ] {
+            if let Some(written) = written {
+                over.clone_from(written);
+                let source = self.source(&format!("{key}.{name}"));
+                base.sources.insert(name.to_owned(), source);
+            }
         }
     }
 
@@ -209,6 +217,7 @@ impl Base {
         let Self {
             waf,
             cache,
+            allowed,
             plugins,
             sources,
         } = self.clone();
@@ -216,6 +225,7 @@ impl Base {
             key,
             path,
             methods,
+            allowed,
             action,
             waf,
             cache,

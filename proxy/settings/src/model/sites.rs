@@ -2,7 +2,9 @@
 
 use super::{CacheLayer, WafLayer};
 use crate::define::{default, optional, required, settings};
-use crate::kind::http::{content_type, location, method, redirect_status, route_path};
+use crate::kind::http::{
+    content_type, location, method, redirect_status, route_path, served_method,
+};
 use crate::kind::net::{host, origin};
 use crate::kind::scalar::{name, text, whole};
 use crate::kind::{list, maybe, section};
@@ -22,12 +24,16 @@ settings! {
         waf: Option<WafLayer> = maybe(laid()) => optional(&["strict"]);
         /// The cache: the name of a profile, `off`, or keys of `profiles.cache.*` in place.
         cache: Option<CacheLayer> = maybe(laid()) => optional(&["{ profile: pages, ttl_default: 30s }"]);
+        /// Methods the site takes; others get 405 with `Allow`. Without the key: all of IANA's registry but CONNECT and
+        /// TRACE, which are never served. GET does not stand for HEAD: name both.
+        methods: Option<Vec<String>> = maybe(list(served_method(), 1, METHODS_MAX))
+            => optional(&["[GET, HEAD, POST]"]);
         /// Plugins in order.
         plugins: Option<Vec<String>> = maybe(list(name("the name of a plugin"), 0, PLUGINS_MAX))
             => optional(&["[bots]"]);
         /// Paths that differ; the first that matches counts, then the site itself.
         routes: Vec<SiteRoute> = list(section(), 0, ROUTES_MAX).shown(&[
-            &["match", "origin", "waf", "cache", "plugins"],
+            &["match", "origin", "waf", "cache", "methods", "plugins"],
             &["match", "redirect"],
             &["match", "respond"],
         ]) => default("[]");
@@ -49,6 +55,9 @@ settings! {
         waf: Option<WafLayer> = maybe(laid()) => optional(&["{ paranoia: 2 }"]);
         /// Laid over the site's.
         cache: Option<CacheLayer> = maybe(laid()) => optional(&["off"]);
+        /// Methods the route takes, in place of the site's. `match.methods` says which requests come to this route at all,
+        /// and leaves the others to the routes behind it; this says which of them get 405.
+        methods: Option<Vec<String>> = maybe(list(served_method(), 1, METHODS_MAX)) => optional(&["[GET, HEAD]"]);
         /// In place of the site's.
         plugins: Option<Vec<String>> = maybe(list(name("the name of a plugin"), 0, PLUGINS_MAX)) => optional(&["[]"]);
     }
@@ -59,7 +68,7 @@ settings! {
     pub struct Match {
         /// `/exact`, or `/prefix/*`.
         path: String = route_path() => required(&["/api/*", "/old/*", "/robots.txt"]);
-        /// Methods; none = all.
+        /// Methods by which the route is chosen; none = any. What a route takes is another key: `methods` beside `match`.
         methods: Vec<String> = list(method(), 0, METHODS_MAX) => default("[]");
     }
 }
