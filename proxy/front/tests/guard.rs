@@ -160,6 +160,7 @@ fn a_flood_of_frames_cuts_the_connection_and_is_counted() {
     // It may be cut while it still sends.
     stream.write_all(&flood).ok();
     until("it is cut", || cut("h2_settings_flood") == before + 1);
+    assert_eq!(door.told(), ["h2_settings_flood"]);
     let mut came = [0; 4096];
     while stream.read(&mut came).is_ok_and(|read| read > 0) {}
 }
