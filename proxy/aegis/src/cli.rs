@@ -51,7 +51,8 @@ Examples:
   aegis run --origin http://10.0.0.5:8080 --origin http://10.0.0.6:8080 --listen [::]:80 --listen-tls [::]:443
   aegis run -c /etc/aegis/aegis.yaml
 
-Without a file: https on [::]:8443 with a self-signed certificate, http on [::]:8080, the WAF blocks, 256 MiB of cache.")]
+Without a file: https on [::]:8443 with a self-signed certificate, http on [::]:8080, the WAF blocks, 256 MiB of cache,
+10,000 requests in 10 s for one address.")]
 pub(crate) struct Run {
     /// Settings file [default: /etc/aegis/aegis.yaml, if no --origin is given]
     #[arg(short, long, value_name = "FILE")]
@@ -93,6 +94,14 @@ pub(crate) struct Flags {
         conflicts_with = "config"
     )]
     pub(crate) waf: Option<WafMode>,
+    /// Whether an address may ask only so much [default: on, 10,000 requests in 10 s]
+    #[arg(
+        long,
+        value_name = "MODE",
+        requires = "origin",
+        conflicts_with = "config"
+    )]
+    pub(crate) limits: Option<OnOff>,
     /// Where certificates and compiled modules are kept
     #[arg(
         long,
@@ -129,11 +138,22 @@ pub(crate) enum WafMode {
     Off,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnOff {
+    /// It holds
+    On,
+    /// It does not, as behind another proxy, where all clients have one address
+    Off,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// Settings file
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(crate) config: PathBuf,
+    /// Do not compile and start modules and SecLang, which can take a minute the first time
+    #[arg(long)]
+    pub(crate) quick: bool,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

@@ -12,7 +12,8 @@
 //! Invariants:
 //! - every connection is a task that the [`Door`] owns: when [`Bound::run`] returns or is dropped, none is left;
 //! - every wait for a client has an end: handshake, first byte, bytes it does not take, farewell;
-//! - nothing a client does is logged above debug; it is counted by reason.
+//! - nothing a client does is in the process log above debug; it is counted by reason, and what ends a connection without
+//!   an answer is told to the app, which writes a line of it.
 #![forbid(unsafe_code)]
 
 mod accept;

@@ -4,6 +4,7 @@ use crate::ctx::Ctx;
 use crate::facts;
 use crate::fault::Fault;
 use crate::inspect::event;
+use crate::limits::stage as limits;
 use crate::live::Live;
 use aegis_identity::{Connection, RequestId};
 use aegis_telemetry::access::{Cut, Record};
@@ -18,6 +19,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         .response_written()
         .map_or(0, |head| head.status.as_u16());
     let duration = ctx.started.elapsed();
+    limits::charge(ctx, status, session.body_bytes_sent() as u64, duration);
     let cache = ctx.cache.result(&session.cache);
     if let Some(cache) = cache {
         cache.count();
@@ -51,6 +53,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
     let Some(access) = &node.access else {
         return;
     };
+    let (limit, would_limit) = limits::names(ctx);
     let head = session.req_header();
     let field = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes);
     let host = match head.uri.authority() {
@@ -85,6 +88,8 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         ja4: None,
         waf: ctx.waf.map(WafVerdict::as_str),
         error: ctx.fault.map(Fault::as_str),
+        limit,
+        would_limit,
         kind: if session.is_subrequest() {
             "refresh"
         } else {
@@ -142,6 +147,8 @@ pub(crate) fn refused(
         ja4: None,
         waf: None,
         error: Some(fault.as_str()),
+        limit: None,
+        would_limit: None,
         kind: "refused",
     });
 }

@@ -4,6 +4,7 @@ use crate::answer::Answer;
 use crate::cache::CacheCtx;
 use crate::fault::Fault;
 use crate::inspect::Inspection;
+use crate::limits::stage::Asked;
 use crate::snapshot::{Place, Routed, Snapshot};
 use aegis_identity::{Connection, RequestId};
 use aegis_origin::{Endpoint, Pool};
@@ -26,6 +27,10 @@ pub struct Ctx {
     /// The one configuration this request is served by; `None` while the node starts.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) place: Option<Place>,
+    /// Asked by ourselves, to renew what is stored.
+    pub(crate) is_refresh: bool,
+    /// What the limits of its route said.
+    pub(crate) limits: Asked,
     /// Why it got a page.
     pub(crate) fault: Option<Fault>,
     /// A second sentence for that page.
@@ -70,6 +75,8 @@ impl Ctx {
             connection: None,
             snapshot: None,
             place: None,
+            is_refresh: false,
+            limits: Asked::default(),
             fault: None,
             more: None,
             answer: None,
@@ -87,6 +94,7 @@ impl Ctx {
         self.version = session.req_header().version;
         self.connection = connection(session);
         self.snapshot = snapshot;
+        self.is_refresh = session.is_subrequest();
     }
 
     pub(crate) fn connection(&self) -> Option<&Connection> {

@@ -7,7 +7,8 @@
 use crate::context::Context;
 use crate::kind::Section;
 use crate::model::{
-    Cache, CacheLayer, Origin, OriginTls, Pool, Settings, SiteRoute, Waf, WafLayer,
+    Cache, CacheLayer, Limits, LimitsLayer, Origin, OriginTls, Pool, Settings, SiteRoute, Waf,
+    WafLayer,
 };
 use crate::overlay::{Layer, Sources};
 use crate::resolved::{Action, Route, Site};
@@ -20,8 +21,18 @@ struct Base {
     waf: Waf,
     cache: Cache,
     allowed: Vec<String>,
+    limits: Limits,
     plugins: Vec<String>,
     sources: Sources,
+}
+
+/// What a site or a route sets.
+struct Written<'a> {
+    waf: Option<&'a WafLayer>,
+    cache: Option<&'a CacheLayer>,
+    limits: Option<&'a LimitsLayer>,
+    methods: Option<&'a Vec<String>>,
+    plugins: Option<&'a Vec<String>>,
 }
 
 /// Resolves every site.
@@ -34,11 +45,13 @@ pub(crate) fn sites(
     let waf = WafLayer::defaults(&mut sources);
     let cache = CacheLayer::defaults(&mut sources);
     sources.insert("methods".to_owned(), "default".to_owned());
+    let limits = LimitsLayer::defaults(&mut sources);
     sources.insert("plugins".to_owned(), "default".to_owned());
     let defaults = Base {
         waf,
         cache,
         allowed: Vec::new(),
+        limits,
         plugins: Vec::new(),
         sources,
     };
@@ -65,13 +78,14 @@ impl Resolver<'_, '_> {
     fn site(&self, index: usize, site: &crate::model::Site, defaults: &Base) -> Site {
         let key = format!("sites[{index}]");
         let mut base = defaults.clone();
-        self.lay(
-            &mut base,
-            &key,
-            site.waf.as_ref(),
-            site.cache.as_ref(),
-            [site.methods.as_ref(), site.plugins.as_ref()],
-        );
+        let own = Written {
+            waf: site.waf.as_ref(),
+            cache: site.cache.as_ref(),
+            limits: site.limits.as_ref(),
+            methods: site.methods.as_ref(),
+            plugins: site.plugins.as_ref(),
+        };
+        self.lay(&mut base, &key, &own);
         let inherited = site
             .origin
             .as_ref()
@@ -84,13 +98,14 @@ impl Resolver<'_, '_> {
                 continue;
             };
             let mut base = base.clone();
-            self.lay(
-                &mut base,
-                &key,
-                written.waf.as_ref(),
-                written.cache.as_ref(),
-                [written.methods.as_ref(), written.plugins.as_ref()],
-            );
+            let own = Written {
+                waf: written.waf.as_ref(),
+                cache: written.cache.as_ref(),
+                limits: written.limits.as_ref(),
+                methods: written.methods.as_ref(),
+                plugins: written.plugins.as_ref(),
+            };
+            self.lay(&mut base, &key, &own);
             base.sources.insert("action".to_owned(), source);
             let catches_all = written.matches.path == "/*" && written.matches.methods.is_empty();
             routes.push(Arc::new(base.route(
@@ -154,36 +169,32 @@ impl Resolver<'_, '_> {
         format!("{key} ({})", self.context.source((self.line_of)(key)))
     }
 
-    fn lay(
-        &self,
-        base: &mut Base,
-        key: &str,
-        waf: Option<&WafLayer>,
-        cache: Option<&CacheLayer>,
-        [methods, plugins]: [Option<&Vec<String>>; 2],
-    ) {
+    fn lay(&self, base: &mut Base, key: &str, written: &Written<'_>) {
+        let profiles = &self.settings.profiles;
+        let sources = &mut base.sources;
+        self.layer(written.waf, &profiles.waf, key, &mut base.waf, sources);
         self.layer(
-            waf,
-            &self.settings.profiles.waf,
-            key,
-            &mut base.waf,
-            &mut base.sources,
-        );
-        self.layer(
-            cache,
-            &self.settings.profiles.cache,
+            written.cache,
+            &profiles.cache,
             key,
             &mut base.cache,
-            &mut base.sources,
+            sources,
+        );
+        self.layer(
+            written.limits,
+            &profiles.limits,
+            key,
+            &mut base.limits,
+            sources,
         );
         for (name, written, over) in [
-            ("methods", methods, &mut base.allowed),
-            ("plugins", plugins, &mut base.plugins),
+            ("methods", written.methods, &mut base.allowed),
+            ("plugins", written.plugins, &mut base.plugins),
         ] {
             if let Some(written) = written {
                 over.clone_from(written);
                 let source = self.source(&format!("{key}.{name}"));
-                base.sources.insert(name.to_owned(), source);
+                sources.insert(name.to_owned(), source);
             }
         }
     }
@@ -218,6 +229,7 @@ impl Base {
             waf,
             cache,
             allowed,
+            limits,
             plugins,
             sources,
         } = self.clone();
@@ -229,6 +241,7 @@ impl Base {
             action,
             waf,
             cache,
+            limits,
             plugins,
             sources,
         }

@@ -13,6 +13,8 @@ pub(crate) struct Http2 {
     frames: Frames,
     began: Instant,
     flood: Option<Flood>,
+    /// A line was written for a stream of it: one a connection is enough.
+    stream_told: bool,
     connection: Arc<Connection>,
     refuse: Arc<dyn Refuse>,
 }
@@ -31,6 +33,7 @@ impl Http2 {
             frames: Frames::default(),
             began: Instant::now(),
             flood: None,
+            stream_told: false,
             connection,
             refuse,
         }
@@ -54,9 +57,15 @@ impl Http2 {
     /// Counts what was written. What is too much ends the connection at its next read.
     pub(crate) fn wrote(&mut self, bytes: &[u8]) {
         let (began, refuse, connection) = (self.began, &self.refuse, &self.connection);
-        let tell = |ended| told(ended, &**refuse, connection);
-        let counted = self.frames.sent(bytes, || began.elapsed(), tell);
-        self.judge(counted);
+        let stream_told = &mut self.stream_told;
+        let tell = |ended: Ended| {
+            let Some(line) = counted(ended) else { return };
+            if ended.connection || !std::mem::replace(stream_told, true) {
+                refuse.cut(connection, line);
+            }
+        };
+        let sent = self.frames.sent(bytes, || began.elapsed(), tell);
+        self.judge(sent);
     }
 
     fn judge(&mut self, counted: Result<(), Flood>) {
@@ -69,8 +78,8 @@ impl Http2 {
     }
 }
 
-/// Counts a frame by which we end something; has a line written if the client did something wrong.
-fn told(ended: Ended, refuse: &dyn Refuse, connection: &Connection) {
+/// Counts a frame by which we end something; gives the word for the log if the client did something wrong.
+fn counted(ended: Ended) -> Option<&'static str> {
     let frame = if ended.connection {
         "goaway"
     } else {
@@ -78,9 +87,7 @@ fn told(ended: Ended, refuse: &dyn Refuse, connection: &Connection) {
     };
     let (code, line) = words(ended);
     HTTP2_ENDED.with(&[frame, code]).inc();
-    if let Some(line) = line {
-        refuse.cut(connection, line);
-    }
+    line
 }
 
 /// The code's name for the metric, and the word for the log. No word have the ends that are no refusals: of a connection

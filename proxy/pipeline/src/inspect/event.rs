@@ -172,7 +172,7 @@ pub fn late(event: LateEvent) {
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let head = &event.head;
-    aegis_telemetry::ring::global().push(Entry {
+    ring::global().push(Entry {
         request_id: text(&head.request_id),
         time_ms: millis(head.received.duration_since(UNIX_EPOCH).unwrap_or_default()),
         client: head.source.ip().to_canonical().to_string(),

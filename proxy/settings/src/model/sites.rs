@@ -1,6 +1,6 @@
 //! `sites:` as written; what counts for a request is in [`crate::resolved`].
 
-use super::{CacheLayer, WafLayer};
+use super::{CacheLayer, LimitsLayer, WafLayer};
 use crate::define::{default, optional, required, settings};
 use crate::kind::http::{
     content_type, location, method, redirect_status, route_path, served_method,
@@ -28,12 +28,14 @@ settings! {
         /// TRACE, which are never served. GET does not stand for HEAD: name both.
         methods: Option<Vec<String>> = maybe(list(served_method(), 1, METHODS_MAX))
             => optional(&["[GET, HEAD, POST]"]);
+        /// Limits: the name of a profile, `off`, or keys of `profiles.limits.*` in place, with `profile: NAME` under them.
+        limits: Option<LimitsLayer> = maybe(laid()) => optional(&["fair"]);
         /// Plugins in order.
         plugins: Option<Vec<String>> = maybe(list(name("the name of a plugin"), 0, PLUGINS_MAX))
             => optional(&["[bots]"]);
         /// Paths that differ; the first that matches counts, then the site itself.
         routes: Vec<SiteRoute> = list(section(), 0, ROUTES_MAX).shown(&[
-            &["match", "origin", "waf", "cache", "methods", "plugins"],
+            &["match", "origin", "waf", "cache", "limits", "methods", "plugins"],
             &["match", "redirect"],
             &["match", "respond"],
         ]) => default("[]");
@@ -58,6 +60,9 @@ settings! {
         /// Methods the route takes, in place of the site's. `match.methods` says which requests come to this route at all,
         /// and leaves the others to the routes behind it; this says which of them get 405.
         methods: Option<Vec<String>> = maybe(list(served_method(), 1, METHODS_MAX)) => optional(&["[GET, HEAD]"]);
+        /// Laid over the site's, limit by limit.
+        limits: Option<LimitsLayer> = maybe(laid())
+            => optional(&["{ policies: { login: { of: errors, limit: 10, window: 1m, penalty: 10m } } }"]);
         /// In place of the site's.
         plugins: Option<Vec<String>> = maybe(list(name("the name of a plugin"), 0, PLUGINS_MAX)) => optional(&["[]"]);
     }
