@@ -1,10 +1,10 @@
 //! What one configuration is while it serves: a value that never changes, held by each request from its start to its end.
 
 use crate::answer::Fixed;
-use crate::methods::Methods;
 use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use crate::limits::Limits;
 use crate::limits::plan::RouteLimits;
+use crate::methods::Methods;
 use aegis_limits::LimitError;
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};

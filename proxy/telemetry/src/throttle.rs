@@ -68,6 +68,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(admitted(5), [0, 0]);
-        assert_eq!(admitted(6), [8, 0], "the next line tells of those before it");
+        assert_eq!(
+            admitted(6),
+            [8, 0],
+            "the next line tells of those before it"
+        );
     }
 }

@@ -59,7 +59,7 @@ pub fn play(proxy: SocketAddr, tape: &Tape, case: &Case, patience: Patience) -> 
     if !closed {
         // What still comes belongs to it; a proxy that waits for more now knows that none will come.
         drop(client.socket.shutdown(Shutdown::Write));
-        client.to_the_end();
+        client.drain();
     }
     let first = tape.bytes();
     let mut second = Client::new(proxy);
@@ -119,7 +119,7 @@ impl Client {
     /// Until all that can come has come.
     fn listen(&mut self, case: &Case, patience: Patience) {
         match patience {
-            Patience::Sure if case.closes => self.to_the_end(),
+            Patience::Sure if case.closes => self.drain(),
             Patience::Sure => self.until(case.answers.len(), DEADLINE),
             Patience::Quiet(wait) => self.until(usize::MAX, wait),
         }
@@ -130,7 +130,7 @@ impl Client {
         while statuses(&self.came).len() < answers && self.read(wait) {}
     }
 
-    fn to_the_end(&mut self) {
+    fn drain(&mut self) {
         while self.read(DEADLINE) {}
         assert!(self.ended, "the connection does not end");
     }
@@ -159,11 +159,10 @@ fn statuses(came: &[u8]) -> Vec<u16> {
     if !text.is_empty() && !text.starts_with("HTTP/1.") {
         return vec![0];
     }
-    let mut lines = text.split("HTTP/1.").skip(1);
-    let mut found = Vec::new();
-    while let Some(rest) = lines.next() {
-        let status: Option<u16> = rest.get(2..5).and_then(|status| status.parse().ok());
-        found.extend(status.filter(|status| *status >= 200));
-    }
-    found
+    let lines = text.split("HTTP/1.").skip(1);
+    let status = |line: &str| line.get(2..5)?.parse().ok();
+    lines
+        .filter_map(status)
+        .filter(|status| *status >= 200)
+        .collect()
 }

@@ -61,7 +61,7 @@ impl Tape {
                 let requests = Arc::clone(&this.requests);
                 thread::spawn(move || {
                     serve(socket, &connection, |asked| {
-                        requests.lock().push((at, asked))
+                        requests.lock().push((at, asked));
                     });
                 });
             }

@@ -284,7 +284,10 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
-        assert!(!text.contains("score") && !text.contains("plugin"), "{text}");
+        assert!(
+            !text.contains("score") && !text.contains("plugin"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -156,7 +156,9 @@ fn too_large(routed: Routed<'_>) -> String {
         let from = from.map_or("default", String::as_str);
         format!("the body has more than {most} bytes, which is waf.held_max (from: {from})")
     } else {
-        format!("the body has more than {most} bytes, which is the least body_max of the plugins that read it")
+        format!(
+            "the body has more than {most} bytes, which is the least body_max of the plugins that read it"
+        )
     }
 }
 
