@@ -86,8 +86,7 @@ fn each_flood_of_frames_ends_its_connection_and_has_a_counter_and_a_line() {
         // The h2 crate has bounds of its own, below ours for streams reset before anybody took them.
         let counted = eventually(format!("{reason} is counted"), || {
             let now = aegis.metrics();
-            let cut = now
-                .risen_since(&before)
+            now.risen_since(&before)
                 .into_iter()
                 .find_map(|(series, _)| {
                     let ours = series.starts_with("aegis_connections_cut_total")
@@ -95,8 +94,7 @@ fn each_flood_of_frames_ends_its_connection_and_has_a_counter_and_a_line() {
                     let calm =
                         series.contains("frame=\"goaway\"") && series.contains("enhance_your_calm");
                     (ours || (calm && reason.contains("reset"))).then_some(series)
-                });
-            cut
+                })
         });
         let word = if counted.contains("goaway") {
             "h2_goaway_enhance_your_calm"
