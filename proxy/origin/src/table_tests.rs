@@ -59,6 +59,7 @@ fn table(sites: &[(&[&str], Vec<Arc<Route>>)]) -> Table {
             index,
             name,
             hosts,
+            tls: Default::default(),
             routes: routes.clone(),
         })
     };

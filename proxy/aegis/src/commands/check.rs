@@ -5,6 +5,7 @@ use crate::cli::{Check, EX_CONFIG, Output};
 use crate::rehearsal;
 use crate::sandbox::Price;
 use crate::terminal::{self, line};
+use aegis_certs::Times;
 use aegis_control::Copies;
 use aegis_settings::resolved::Validated;
 use aegis_settings::{At, Problem, Severity};
@@ -19,6 +20,7 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
             validated,
             &Copies::new(),
             &args.config.display().to_string(),
+            Times::Refuse,
         ));
     }
     let mut prices = Vec::new();

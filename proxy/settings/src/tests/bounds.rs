@@ -133,6 +133,7 @@ fn element(path: &[&str], scalar: &Scalar) -> Node {
         ("statuses", _) => "404",
         ("exclude_targets", _) => "1:ARGS",
         (_, Scalar::Whole { .. }) => "1",
+        (_, Scalar::Choice([(name, _), ..])) => name,
         _ => "name",
     })
 }
