@@ -186,6 +186,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: {} }]\nsites: [{ hosts: [a], origin: http://a, client_auth: { ca: gone.pem, forward: [subject, subject] } }]", "sites[0].client_auth.forward[1]", "sites[0].client_auth.forward[1] `subject` stands here twice", "remove one"),
     ("version: 1\nlisteners: [{ address: \"[::]:80\" }, { address: \"[::]:0\", tls: {} }]\nsites: [{ hosts: [a], origin: http://a, https: redirect }]", "sites[0].https", "sites[0].https: the system chooses the port of TLS, so there is none to redirect to", "give the listener with `tls:` a port"),
     ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: { preset: old } }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].tls.preset", "listeners[0].tls.preset: expected `intermediate` or `modern`, found `old`", ""),
+    ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: {} }]\nsites: [{ hosts: [192.0.2.1], origin: http://a, client_auth: { ca: gone.pem } }]", "sites[0].hosts[0]", "sites[0].hosts[0] 192.0.2.1: clients name no address in TLS, so nobody is asked for the certificate that `client_auth` wants", "give the site a name"),
     // whole settings
     ("version: 2\nlisteners: [{ address: \"[::]:80\" }]\nsites: [{ hosts: [a], origin: http://a }]", "version", "version: expected 1, found `2`", ""),
     ("version: 1\nlisteners: [{ address: \"[::]:80\" }]\nsites: []", "sites", "sites: expected at least 1, found 0", ""),
