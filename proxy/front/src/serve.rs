@@ -54,9 +54,10 @@ where
         |tls: Option<TlsFacts>| Arc::new(Connection::new(shared.next_id(), peer, local, tls));
     let Some(acceptor) = side.acceptor() else {
         let mut conn = Conn::new(tcp, peer, local, false);
-        let came = within_idle_time(conn.wait_for_byte(), stop, shared).await;
+        let connection = facts_of(None);
+        let came = within_idle_time(conn.wait_for_byte(), &connection, stop, shared).await;
         return came
-            .then(|| wired(conn, facts_of(None), shared))
+            .then(|| wired(conn, connection, shared))
             .flatten()
             .map(|wire| Box::new(wire) as Stream);
     };
@@ -65,14 +66,14 @@ where
     let stream = match shaken.unwrap_or(Err(Refusal::HandshakeTimeout)) {
         Ok(stream) => stream,
         Err(refusal) => {
-            refusal.count();
+            refusal.tell(&*shared.app, &facts_of(None));
             return None;
         }
     };
     let agreed = match facts(stream.ssl()) {
         Ok(agreed) => agreed,
         Err(refusal) => {
-            refusal.count();
+            refusal.tell(&*shared.app, &facts_of(None));
             return None;
         }
     };
@@ -82,8 +83,9 @@ where
     } else {
         1
     };
-    let mut wire = wired(stream, facts_of(Some(agreed)), shared)?;
-    let came = within_idle_time(wire.wait_for(wanted), stop, shared).await;
+    let connection = facts_of(Some(agreed));
+    let mut wire = wired(stream, Arc::clone(&connection), shared)?;
+    let came = within_idle_time(wire.wait_for(wanted), &connection, stop, shared).await;
     came.then(|| Box::new(wire) as Stream)
 }
 
@@ -104,15 +106,19 @@ where
 /// Whether first bytes come before the idle time is over and before the door closes.
 async fn within_idle_time<A>(
     first: impl Future<Output = bool>,
+    connection: &Connection,
     stop: &Stop,
     shared: &Shared<A>,
-) -> bool {
+) -> bool
+where
+    A: Refuse + 'static,
+{
     let mut stop = stop.clone();
     tokio::select! {
         biased;
         came = first => came,
         () = sleep(shared.config.idle_timeout) => {
-            Refusal::Silent.count();
+            Refusal::Silent.tell(&*shared.app, connection);
             false
         }
         () = closed(&mut stop) => false,
