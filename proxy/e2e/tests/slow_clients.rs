@@ -96,5 +96,4 @@ fn a_client_that_takes_its_answer_in_drips_is_cut_and_logged() {
         (cut > 0.0).then_some(())
     });
     assert_eq!(line(&aegis, "/large")["error"], "slow_reader");
-    assert!(aegis.output().contains("connection cut"));
 }

@@ -6,12 +6,12 @@ use crate::listeners::Side;
 use crate::refusal::Refusal;
 use crate::seats::Seat;
 use crate::serve::{Accepted, serve};
-use aegis_identity::Refuse;
+use aegis_identity::{Connection, Refuse};
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_ACCEPTED, CONNECTIONS_OPEN};
 use pingora_core::apps::ServerApp;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -65,11 +65,12 @@ where
             }
         };
         back_off = BACK_OFF_FIRST;
-        let Some(place) = Place::take(&shared, peer.ip()).await else {
+        let local = fixed_local.or_else(|| tcp.local_addr().ok());
+        let Some(place) = Place::take(&shared, peer, local).await else {
             continue;
         };
         CONNECTIONS_ACCEPTED.inc();
-        let Some(local) = fixed_local.or_else(|| tcp.local_addr().ok()) else {
+        let Some(local) = local else {
             continue;
         };
         let accepted = Accepted {
@@ -162,10 +163,18 @@ struct Place {
 
 impl Place {
     /// A place for a connection from `peer`, counted and told of if there is none.
-    async fn take<A>(shared: &Shared<A>, peer: IpAddr) -> Option<Self> {
+    async fn take<A: Refuse>(
+        shared: &Shared<A>,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> Option<Self> {
+        let refused = |refusal: Refusal| {
+            let connection = Connection::new(0, peer, local.unwrap_or(peer), None);
+            refusal.tell(&*shared.app, &connection);
+        };
         // First, so that who has too many cannot send others away.
-        let Some(of_address) = shared.addresses.take(peer) else {
-            Refusal::AddressCap.count();
+        let Some(of_address) = shared.addresses.take(peer.ip()) else {
+            refused(Refusal::AddressCap);
             LimitHit {
                 what: "node.client.connections_per_address",
             }
@@ -173,7 +182,7 @@ impl Place {
             return None;
         };
         let Some((seat, made_room)) = shared.seats.take().await else {
-            Refusal::Cap.count();
+            refused(Refusal::Cap);
             return None;
         };
         if made_room {

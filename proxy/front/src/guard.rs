@@ -16,6 +16,7 @@
 
 mod bytes;
 mod chunked;
+mod ending;
 mod field;
 mod frame;
 mod frames;
@@ -120,7 +121,7 @@ impl Guard {
     ) -> Self {
         let connection = Arc::clone(connection);
         if connection.tls.as_ref().and_then(|tls| tls.alpn) == Some(Alpn::H2) {
-            Self::Http2(Box::new(Http2::new(connection, limits, rest)))
+            Self::Http2(Box::new(Http2::new(connection, refuse, limits, rest)))
         } else {
             Self::Http1(Box::new(Http1::new(connection, refuse, limits, rest)))
         }

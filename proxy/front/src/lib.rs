@@ -16,7 +16,8 @@
 //! - every wait for a client has an end: ClientHello, handshake, first byte, head, body, bytes it does not take, farewell;
 //!   none of them begins anew because a byte came;
 //! - who has no request may have to go: for its age, for its idle time, or for a new connection when all places are taken;
-//! - nothing a client does is logged above debug; it is counted by reason.
+//! - nothing a client does is in the process log above debug; it is counted by reason, and what ends a connection without
+//!   an answer is told to the app, which writes a line of it.
 #![forbid(unsafe_code)]
 
 mod accept;

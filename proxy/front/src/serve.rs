@@ -125,12 +125,17 @@ where
     } = accepted;
     let facts_of =
         |tls: Option<TlsFacts>| Arc::new(Connection::new(shared.next_id(), peer, local, tls));
+    let refused = |refusal: Refusal| {
+        refusal.tell(&*shared.app, &facts_of(None));
+        None
+    };
     seat.rest();
     let Some(acceptor) = side.acceptor() else {
         let mut conn = Conn::new(tcp, peer, local, false);
-        let came = within_idle_time(conn.wait_for_byte(), stop, shared).await;
+        let connection = facts_of(None);
+        let came = within_idle_time(conn.wait_for_byte(), &connection, stop, shared).await;
         return came
-            .then(|| wired(conn, facts_of(None), shared, seat))
+            .then(|| wired(conn, connection, shared, seat))
             .flatten()
             .map(|wire| Box::new(wire) as Stream);
     };
@@ -171,17 +176,13 @@ where
             what: "sites.connections_max",
         }
         .emit();
-        return refused(Refusal::SiteCap);
+        Refusal::SiteCap.tell(&*shared.app, &connection);
+        return None;
     }
     seat.rest();
-    let mut wire = wired(stream, connection, shared, seat)?;
-    let came = within_idle_time(wire.wait_for(wanted), stop, shared).await;
+    let mut wire = wired(stream, Arc::clone(&connection), shared, seat)?;
+    let came = within_idle_time(wire.wait_for(wanted), &connection, stop, shared).await;
     came.then(|| Box::new(wire) as Stream)
-}
-
-fn refused(refusal: Refusal) -> Option<Stream> {
-    refusal.count();
-    None
 }
 
 fn wired<A, S: Transport>(
@@ -203,15 +204,19 @@ where
 /// Whether first bytes come before the idle time is over and before the door closes.
 async fn within_idle_time<A>(
     first: impl Future<Output = bool>,
+    connection: &Connection,
     stop: &Stop,
     shared: &Shared<A>,
-) -> bool {
+) -> bool
+where
+    A: Refuse + 'static,
+{
     let mut stop = stop.clone();
     tokio::select! {
         biased;
         came = first => came,
         () = sleep(shared.config.idle_timeout) => {
-            Refusal::Silent.count();
+            Refusal::Silent.tell(&*shared.app, connection);
             false
         }
         () = closed(&mut stop) => false,

@@ -70,7 +70,7 @@ impl<S: Transport> Wire<S> {
             out: Vec::new(),
             sent: 0,
             first: First::default(),
-            stall: Stall::new(pace, Arc::clone(&connection)),
+            stall: Stall::new(pace),
             ended: false,
             proxy: Arc::new(ProxyDigest::new(response, Some(Box::new(connection)))),
             guard: Guard::Off,
@@ -198,7 +198,7 @@ impl<S: Transport> Wire<S> {
             }
             ready!(guard.poll_waiting(cx))?;
             if let Some(frames) = guard.take_outward() {
-                guard.wrote(&frames);
+                guard.wrote_ours(&frames);
                 self.gather(&frames);
                 // What does not go at once goes with what is written next.
                 if let Poll::Ready(sent) = self.poll_drain(cx) {
@@ -213,7 +213,7 @@ impl<S: Transport> Wire<S> {
         if let Guard::Http2(guard) = &mut self.guard
             && let Some(frames) = guard.take_outward()
         {
-            guard.wrote(&frames);
+            guard.wrote_ours(&frames);
             self.gather(&frames);
         }
     }

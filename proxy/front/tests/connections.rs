@@ -46,6 +46,7 @@ fn a_client_that_never_shakes_hands_is_closed() {
     let before = refused("handshake_timeout");
     assert!(is_closed(&mut door.connect()));
     until("it is counted", || refused("handshake_timeout") > before);
+    until("it is told", || door.told() == ["handshake_timeout"]);
     // One that goes on and on is closed as well.
     let mut dripping = door.connect();
     dripping.write_all(b"\x16\x03\x01").unwrap();
@@ -67,6 +68,7 @@ fn a_client_that_never_asks_is_closed() {
     until("it is counted", || refused("silent") > before);
     let mut shaken = shake(client(), "a", door.addresses[1]).unwrap();
     assert!(is_closed(&mut shaken));
+    until("both are told", || door.told() == ["silent", "silent"]);
 }
 
 #[test]

@@ -149,6 +149,10 @@ pub trait Refuse: Send + Sync {
 
     /// Whether a connection whose handshake named a server may stay; asked once, before its first request.
     fn admits(&self, connection: &Connection) -> bool;
+
+    /// A connection, or a stream of it, was ended in a way that HTTP cannot tell its client: by a close, a TLS alert,
+    /// `RST_STREAM` or `GOAWAY`. Whoever calls has counted it; this writes the line.
+    fn cut(&self, connection: &Connection, why: &'static str);
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The application a connection is handed to: Pingora's proxy with our time-outs and our HTTP/2 bounds.
 
+use crate::access;
 use crate::cache::Cache;
 use crate::connections;
 use crate::fault::Fault;
@@ -130,6 +131,10 @@ impl Refuse for App {
 
     fn admits(&self, connection: &Connection) -> bool {
         connections::admits(self.0.live.snapshot().as_deref(), connection)
+    }
+
+    fn cut(&self, connection: &Connection, why: &'static str) {
+        access::cut(&self.0.live, connection, why);
     }
 }
 

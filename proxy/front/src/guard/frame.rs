@@ -50,7 +50,8 @@ impl Frame {
     const fn unit(self) -> usize {
         match self.kind {
             SETTINGS if self.flags & ACK == 0 => 6,
-            WINDOW_UPDATE | GOAWAY => 4,
+            WINDOW_UPDATE | RST_STREAM => 4,
+            GOAWAY => 8,
             _ => 0,
         }
     }
@@ -67,8 +68,10 @@ pub(super) enum Seen {
     InitialWindow(u32),
     /// `WINDOW_UPDATE`; stream 0 is the connection.
     Window { stream: u32, more: u32 },
-    /// The last stream that a GOAWAY names.
-    Last(u32),
+    /// The error code of a RST_STREAM.
+    Reset(u32),
+    /// GOAWAY: the last stream it names, and its error code.
+    Away { last: u32, code: u32 },
 }
 
 /// Finds frames.
@@ -178,14 +181,19 @@ impl Reader {
     }
 
     fn value(&self, frame: Frame) -> Option<Seen> {
-        let [a, b, c, d, e, f, ..] = self.part;
-        let number = u32::from_be_bytes([a, b, c, d]) & !RESERVED;
+        let [a, b, c, d, e, f, g, h, ..] = self.part;
+        let whole = u32::from_be_bytes([a, b, c, d]);
+        let number = whole & !RESERVED;
         match frame.kind {
             WINDOW_UPDATE => Some(Seen::Window {
                 stream: frame.stream,
                 more: number,
             }),
-            GOAWAY => Some(Seen::Last(number)),
+            RST_STREAM => Some(Seen::Reset(whole)),
+            GOAWAY => Some(Seen::Away {
+                last: number,
+                code: u32::from_be_bytes([e, f, g, h]),
+            }),
             SETTINGS if u16::from_be_bytes([a, b]) == INITIAL_WINDOW_SIZE => {
                 Some(Seen::InitialWindow(u32::from_be_bytes([c, d, e, f])))
             }
@@ -258,7 +266,7 @@ mod tests {
         let (acked, a) = frame(SETTINGS, ACK, 0, &[]);
         let (data, d) = frame(DATA, END_STREAM, 5, &[7; 300]);
         let (more, m) = frame(WINDOW_UPDATE, 0, 5, &[0x80, 0, 1, 0]);
-        let (away, g) = frame(GOAWAY, 0, 0, &[0, 0, 0, 5, 0, 0, 0, 0, b'b', b'y', b'e']);
+        let (away, g) = frame(GOAWAY, 0, 0, &[0, 0, 0, 5, 0, 0, 0, 9, b'b', b'y', b'e']);
         let (odd, o) = frame(WINDOW_UPDATE, 0, 5, &[1]);
         let stream = [settings, acked, data, more, away, odd].concat();
         let expected = [
@@ -276,7 +284,7 @@ mod tests {
             },
             Seen::Whole(m),
             Seen::Head(g),
-            Seen::Last(5),
+            Seen::Away { last: 5, code: 9 },
             Seen::Whole(g),
             Seen::Head(o),
             Seen::Whole(o),

@@ -13,17 +13,19 @@
 //! | DATA without bytes or end | 100 | no use at all (CVE-2019-9518); padding counts as nothing |
 //! | WINDOW_UPDATE | 2,000 and 10 for each DATA frame we sent | as Envoy; clients acknowledge at most each frame, for stream and connection |
 //! | others | 1,000 | unknown types must be ignored (RFC 9113 §5.5), not endlessly |
+//! | RST_STREAM that **we** sent | 500 | a client can make a server reset its streams by sending what is wrong on them, and be rid of them as by rapid reset (CVE-2025-8671, MadeYouReset). Those with NO_ERROR are not counted: they follow a whole answer (RFC 9113 §8.1) |
 //!
 //! The `h2` crate has bounds of its own: streams reset before they are accepted (20), continuations, the decoded list.
 //! Requests themselves are not counted here.
 
-use super::frame::{Frame, Reader, Seen};
+use super::frame::{DATA, Frame, Reader, Seen};
 use super::streams::Streams;
 use std::time::Duration;
 
 const WINDOW_MS: u64 = 10_000;
 const CONTINUATIONS_IN_A_ROW: u32 = 16;
 const UPDATES_FOR_EACH_FRAME: u64 = 10;
+const NO_ERROR: u32 = 0;
 
 /// What a client sends too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub enum Flood {
     WindowUpdate,
     /// Any other type.
     Other,
+    /// What made us send `RST_STREAM`.
+    MadeReset,
 }
 
 impl Flood {
@@ -59,12 +63,13 @@ impl Flood {
             Self::EmptyData => "h2_empty_data_flood",
             Self::WindowUpdate => "h2_window_update_flood",
             Self::Other => "h2_unknown_flood",
+            Self::MadeReset => "h2_made_reset_flood",
         }
     }
 
     const fn limit(self) -> u64 {
         match self {
-            Self::Reset => 500,
+            Self::Reset | Self::MadeReset => 500,
             Self::Ping | Self::Priority | Self::WindowUpdate => 2_000,
             Self::Settings | Self::EmptyData => 100,
             Self::Continuation => 200,
@@ -90,8 +95,8 @@ impl Flood {
 }
 
 /// Kinds of [`Flood`], and DATA frames that we sent.
-const COUNTS: usize = 9;
-const SENT: usize = 8;
+const COUNTS: usize = 10;
+const SENT: usize = 9;
 
 /// The counts of one connection.
 #[derive(Debug)]
@@ -106,13 +111,13 @@ pub struct Frames {
     last: [u32; COUNTS],
 }
 
-/// Frames by which we end something.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// A frame by which we end something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// `RST_STREAM`.
-    pub streams: u32,
-    /// `GOAWAY`.
-    pub connections: u32,
+    /// All of the connection (`GOAWAY`), or a stream of it (`RST_STREAM`).
+    pub connection: bool,
+    /// Its error code (RFC 9113 §7).
+    pub code: u32,
 }
 
 impl Default for Frames {
@@ -164,22 +169,45 @@ impl Frames {
         Ok(())
     }
 
-    /// Counts what we sent.
-    pub fn sent(&mut self, mut bytes: &[u8]) -> Ended {
-        let mut ended = Ended::default();
+    /// Counts what we sent, and tells of each frame that ends something. `age` is asked only for those.
+    ///
+    /// # Errors
+    /// The client made us end too much; the connection cannot go on.
+    pub fn sent(
+        &mut self,
+        mut bytes: &[u8],
+        age: impl Fn() -> Duration,
+        mut tell: impl FnMut(Ended),
+    ) -> Result<(), Flood> {
+        let mut made = 0;
         while let Some(seen) = self.sent.next(&mut bytes) {
             self.streams.sent(seen);
-            let Seen::Head(frame) = seen else {
-                continue;
-            };
-            match frame.kind {
-                0 => self.add(SENT),
-                3 => ended.streams += 1,
-                7 => ended.connections += 1,
+            match seen {
+                Seen::Head(frame) if frame.kind == DATA => self.add(SENT),
+                Seen::Reset(code) => {
+                    made += u32::from(code != NO_ERROR);
+                    let connection = false;
+                    tell(Ended { connection, code });
+                }
+                Seen::Away { code, .. } => {
+                    let connection = true;
+                    tell(Ended { connection, code });
+                }
                 _ => {}
             }
         }
-        ended
+        if made == 0 {
+            return Ok(());
+        }
+        let now_ms = u64::try_from(age().as_millis()).unwrap_or(u64::MAX);
+        self.turn(now_ms);
+        for _ in 0..made {
+            self.add(Flood::MadeReset as usize);
+        }
+        if self.count(Flood::MadeReset as usize, now_ms) > Flood::MadeReset.limit() {
+            return Err(Flood::MadeReset);
+        }
+        Ok(())
     }
 
     fn add(&mut self, kind: usize) {
@@ -326,7 +354,7 @@ mod tests {
     fn who_is_sent_much_may_acknowledge_much() {
         let mut frames = open();
         for _ in 0..1_000 {
-            frames.sent(&frame(0, 0, 100));
+            frames.sent(&frame(0, 0, 100), age, |_| {}).unwrap();
         }
         let update = frame(8, 0, 4);
         for _ in 0..12_000 {
@@ -338,19 +366,47 @@ mod tests {
         );
     }
 
+    fn age() -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// A frame that ends something, with this code.
+    fn ending(kind: u8, code: u8) -> Vec<u8> {
+        let mut bytes = frame(kind, 0, if kind == 7 { 8 + 3 } else { 4 });
+        let at = if kind == 7 { 13 } else { 9 };
+        bytes[at..at + 4].copy_from_slice(&[0, 0, 0, code]);
+        bytes
+    }
+
     #[test]
-    fn what_we_end_is_counted() {
-        let mut frames = open();
-        let mut stream = frame(4, 0, 6);
-        stream.extend(frame(3, 0, 4));
-        stream.extend(frame(3, 0, 4));
-        stream.extend(frame(7, 0, 8));
-        let ended = stream
-            .chunks(3)
-            .map(|part| frames.sent(part))
-            .fold((0, 0), |sum, one| {
-                (sum.0 + one.streams, sum.1 + one.connections)
-            });
-        assert_eq!(ended, (2, 1));
+    fn what_we_end_is_told_with_its_code_however_it_is_written() {
+        let stream = [
+            frame(4, 0, 6),
+            ending(3, 1),
+            frame(0, 0, 5),
+            ending(3, 8),
+            ending(7, 11),
+            frame(0, 1, 3),
+        ]
+        .concat();
+        for cut in 1..stream.len() {
+            let mut frames = open();
+            let mut told = Vec::new();
+            for part in stream.chunks(cut) {
+                let tell = |ended: super::Ended| told.push((ended.connection, ended.code));
+                frames.sent(part, age, tell).unwrap();
+            }
+            assert_eq!(told, [(false, 1), (false, 8), (true, 11)], "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_makes_us_reset_its_streams_is_cut_as_one_that_resets_them() {
+        for (code, limit) in [(1, Some(500)), (5, Some(500)), (8, Some(500)), (0, None)] {
+            let mut frames = open();
+            let reset = ending(3, code);
+            let cut = (0..5_000).find(|_| frames.sent(&reset, age, |_| {}).is_err());
+            assert_eq!(cut, limit, "code {code}");
+        }
     }
 }

@@ -5,11 +5,10 @@
 //! client is in the midst of one, the connection ends.
 
 use super::frame::{goaway, reset};
-use super::frames::{Flood, Frames};
-use super::{Limits, Rest};
-use aegis_identity::Connection;
+use super::frames::{Ended, Flood, Frames};
+use super::{Limits, Rest, ending};
+use aegis_identity::{Connection, Refuse};
 use aegis_telemetry::events::{ConnectionCut, RequestRefused};
-use aegis_telemetry::metrics::HTTP2_ENDED;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -29,7 +28,6 @@ const NO_ERROR: u32 = 0;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// The state of a connection.
-#[derive(Debug)]
 pub(crate) struct Http2 {
     frames: Frames,
     began: Instant,
@@ -44,7 +42,18 @@ pub(crate) struct Http2 {
     outward: Vec<u8>,
     rest: Rest,
     limits: Arc<Limits>,
+    /// A line was written for a stream of it: one a connection is enough.
+    stream_told: bool,
     connection: Arc<Connection>,
+    refuse: Arc<dyn Refuse>,
+}
+
+impl std::fmt::Debug for Http2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http2")
+            .field("frames", &self.frames)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -56,7 +65,12 @@ struct Clock {
 }
 
 impl Http2 {
-    pub(crate) fn new(connection: Arc<Connection>, limits: Arc<Limits>, rest: Rest) -> Self {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        refuse: Arc<dyn Refuse>,
+        limits: Arc<Limits>,
+        rest: Rest,
+    ) -> Self {
         Self {
             frames: Frames::default(),
             began: Instant::now(),
@@ -67,7 +81,9 @@ impl Http2 {
             outward: Vec::new(),
             rest,
             limits,
+            stream_told: false,
             connection,
+            refuse,
         }
     }
 
@@ -83,16 +99,37 @@ impl Http2 {
         self.still()
     }
 
-    /// Counts what was written.
+    /// Counts what was written. What is too much ends the connection at its next read.
     pub(crate) fn wrote(&mut self, bytes: &[u8]) {
-        self.greeted = true;
-        let ended = self.frames.sent(bytes);
-        for (count, frame) in [(ended.streams, "rst_stream"), (ended.connections, "goaway")] {
-            if count > 0 {
-                HTTP2_ENDED.with(&[frame]).inc_by(u64::from(count));
+        let (began, refuse, connection) = (self.began, &self.refuse, &self.connection);
+        let stream_told = &mut self.stream_told;
+        let tell = |ended: Ended| {
+            let Some(line) = ending::counted(ended) else {
+                return;
+            };
+            if ended.connection || !std::mem::replace(stream_told, true) {
+                refuse.cut(connection, line);
             }
+        };
+        self.greeted = true;
+        let sent = self.frames.sent(bytes, || began.elapsed(), tell);
+        if let Err(flood) = sent {
+            self.cut(flood.as_str());
         }
         self.note_rest();
+    }
+
+    /// Counts what the guard itself has written, of which there is a line already.
+    pub(crate) fn wrote_ours(&mut self, bytes: &[u8]) {
+        let began = self.began;
+        // Whoever is slow has made us end a stream; that is no flood.
+        let _never_too_much = self.frames.sent(
+            bytes,
+            || began.elapsed(),
+            |ended| {
+                ending::counted(ended);
+            },
+        );
     }
 
     /// Frames that the reader gets before what the client sends next.
@@ -207,13 +244,12 @@ impl Http2 {
     }
 
     fn cut(&mut self, reason: &'static str) {
-        self.cut = Some(reason);
-        ConnectionCut {
-            reason,
-            client: self.connection.client(),
-            connection: self.connection.id,
+        if self.cut.is_some() {
+            return;
         }
-        .emit();
+        self.cut = Some(reason);
+        ConnectionCut { reason }.emit();
+        self.refuse.cut(&self.connection, reason);
     }
 
     fn still(&self) -> io::Result<()> {

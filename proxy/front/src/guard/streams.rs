@@ -154,7 +154,7 @@ impl Streams {
                     stream.request.window += i64::from(more);
                 }
             }
-            Seen::Last(last) => {
+            Seen::Away { last, .. } => {
                 self.last = self.last.min(last);
                 let last = self.last;
                 self.open.retain(|stream| stream.number <= last);

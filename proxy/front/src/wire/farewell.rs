@@ -36,7 +36,7 @@ impl<S: Transport> Drop for Wire<S> {
             return;
         }
         if let Some(frame) = guard.farewell() {
-            guard.wrote(&frame);
+            guard.wrote_ours(&frame);
             self.gather(&frame);
             // What is not taken at once is lost with the connection.
             let _sent = Pin::new(self).poll_flush(&mut Context::from_waker(Waker::noop()));

@@ -1,12 +1,11 @@
 //! A client that does not take what waits for it.
 
 use crate::pace::{Pace, Patience};
-use aegis_identity::{Connection, Reject};
+use aegis_identity::Reject;
 use aegis_telemetry::events::ConnectionCut;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -17,7 +16,7 @@ pub(super) struct Stall {
     patience: Patience,
     /// A wait that goes on, or when the last one ended.
     wait: Wait,
-    connection: Arc<Connection>,
+    given_up: bool,
 }
 
 #[derive(Debug)]
@@ -28,11 +27,11 @@ enum Wait {
 }
 
 impl Stall {
-    pub(super) const fn new(pace: Pace, connection: Arc<Connection>) -> Self {
+    pub(super) const fn new(pace: Pace) -> Self {
         Self {
             patience: Patience::new(pace),
             wait: Wait::Never,
-            connection,
+            given_up: false,
         }
     }
 
@@ -67,12 +66,11 @@ impl Stall {
                     return Poll::Pending;
                 };
                 ready!(timer.as_mut().poll(cx));
-                ConnectionCut {
-                    reason: Reject::SlowReader.as_str(),
-                    client: self.connection.client(),
-                    connection: self.connection.id,
+                if !std::mem::replace(&mut self.given_up, true) {
+                    // The line is that of the request whose answer it is.
+                    let reason = Reject::SlowReader.as_str();
+                    ConnectionCut { reason }.emit();
                 }
-                .emit();
                 Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     Reject::SlowReader,

@@ -25,8 +25,8 @@ use pingora_http::ResponseHeader;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
@@ -38,6 +38,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// Answers each request with the facts of its connection; `/hold` only once it is let go.
 pub(crate) struct App {
     pub(crate) held: AtomicUsize,
+    /// Connections that ended without an answer.
+    pub(crate) cuts: Mutex<Vec<(SocketAddr, &'static str)>>,
     go: watch::Sender<bool>,
     cleaned: watch::Sender<bool>,
 }
@@ -46,6 +48,7 @@ impl App {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             held: AtomicUsize::new(0),
+            cuts: Mutex::default(),
             go: watch::Sender::new(false),
             cleaned: watch::Sender::new(false),
         })
@@ -167,6 +170,11 @@ impl Refuse for App {
     fn admits(&self, connection: &Connection) -> bool {
         connection.sni() != Some("full")
     }
+
+    fn cut(&self, connection: &Connection, why: &'static str) {
+        let line = (connection.peer, why);
+        self.cuts.lock().expect("no panic").push(line);
+    }
 }
 
 /// A running door.
@@ -249,6 +257,12 @@ pub(crate) fn try_start(
 }
 
 impl Running {
+    /// The reasons of all connections that ended without an answer so far.
+    pub(crate) fn told(&self) -> Vec<&'static str> {
+        let cuts = self.app.cuts.lock().expect("no panic");
+        cuts.iter().map(|(_, why)| *why).collect()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
