@@ -70,6 +70,14 @@ impl Verdict {
         self.scope == Scope::Node && !self.l7_only
     }
 
+    /// As another clock tells it, which is so many milliseconds ahead of this one.
+    #[must_use]
+    pub(crate) fn on_clock(mut self, ahead: i64) -> Self {
+        self.since = self.since.saturating_add_signed(ahead);
+        self.until = self.until.map(|until| until.saturating_add_signed(ahead));
+        self
+    }
+
     /// What a verdict must be wherever it comes from.
     pub(crate) fn check(&self) -> Result<(), VerdictError> {
         text("reason", &self.reason, Self::REASON_MAX)?;
