@@ -7,6 +7,7 @@ mod listeners;
 mod names;
 mod node;
 mod routes;
+mod verdicts;
 
 use crate::context::Checker;
 use crate::model::Settings;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 /// Runs every check.
 pub(crate) fn run(settings: &Settings, sites: &[Arc<Site>], checker: &mut Checker<'_, '_>) {
     node::check(settings, checker);
+    verdicts::check(settings, checker);
     listeners::check(settings, checker);
     names::check(settings, checker);
     routes::check(settings, checker);

@@ -8,16 +8,18 @@ mod node;
 mod plugins;
 mod pools;
 mod sites;
+mod verdicts;
 mod waf;
 
 pub use cache::{Cache, CacheLayer};
 pub use listeners::{Certificate, Listener, ListenerTls, TlsVersion};
 pub use node::{
-    AccessFormat, Admin, Client, Level, Log, LogTarget, Node, NodeCache, PluginPool, Shutdown,
+    AccessFormat, Admin, AdminRole, AdminToken, Client, Level, Log, LogTarget, Node, NodeCache, PluginPool, Shutdown,
 };
 pub use plugins::{Inspect, OnError, Plugin, PluginStage};
 pub use pools::{Health, OriginTls, Pool};
 pub use sites::{Match, Origin, Redirect, Respond, Site, SiteRoute};
+pub use verdicts::{VerdictFault, VerdictNode, VerdictRule, Verdicts};
 pub use waf::{Compressed, OverLimit, RuleTarget, Waf, WafLayer, WafMode};
 
 pub use crate::kind::file::Secret;

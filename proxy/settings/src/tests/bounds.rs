@@ -119,6 +119,8 @@ fn element(path: &[&str], scalar: &Scalar) -> Node {
         ("hosts", _) => "a.example",
         ("methods", _) => "GET",
         ("exclude_targets", _) => "1:ARGS",
+        ("never_ban", _) => "10.0.0.1",
+        (_, Scalar::Choice(names)) => names.first().map_or("", |(name, _)| name),
         (_, Scalar::Whole { .. }) => "1",
         _ => "name",
     })

@@ -54,7 +54,7 @@ fn the_example_passes_every_check_but_for_its_files() {
         "{}",
         render(&problems, false)
     );
-    assert_eq!(problems.len(), 3, "{:?}", messages(&problems));
+    assert_eq!(problems.len(), 4, "{:?}", messages(&problems));
 }
 
 #[test]
