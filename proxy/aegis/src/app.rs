@@ -4,6 +4,7 @@
 //! renewal; a runtime of `node.workers` threads runs the connections.
 
 use crate::banner;
+use crate::bans::Bans;
 use crate::plane::Plane;
 use crate::serve::serve;
 use aegis_certs::{CertStore, Certificates};
@@ -33,6 +34,7 @@ pub(crate) struct Node {
     pub(crate) door: Bound,
     pub(crate) live: Arc<Live>,
     pub(crate) cache: &'static Cache,
+    pub(crate) bans: Arc<Bans>,
 }
 
 /// Serves until it is told to stop.
@@ -92,10 +94,13 @@ impl Node {
         };
         let door = Door::new(config, Arc::clone(&certificates)).bind(&settings.listeners)?;
         let servers = Servers::bind(&node.admin.socket, node.admin.metrics)?;
+        let bans = Bans::open(node)?;
+        bans.apply(boot.validated(), None);
         let parts = NodeParts {
             client: node.client.clone(),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
+            verdicts: Arc::clone(&bans.desk),
         };
         let live = Live::starting(parts.clone(), threads);
         let cache = Cache::new(node.cache.memory);
@@ -105,8 +110,9 @@ impl Node {
             Arc::clone(&live),
             certificates,
             parts,
+            Arc::clone(&bans),
             boot.validated(),
-        );
+        )?;
         Ok(Self {
             workers: workers.clone(),
             state,
@@ -116,6 +122,7 @@ impl Node {
             door,
             live,
             cache,
+            bans,
         })
     }
 }

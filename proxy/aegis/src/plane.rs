@@ -1,11 +1,12 @@
 //! The data plane as control sees it: checked settings become certificates, pools and a snapshot, which are then swapped
 //! in together.
 
+use crate::bans::Bans;
 use crate::explain;
 use crate::modules;
 use crate::sandbox::{self, Sandbox};
 use aegis_certs::{CertProblem, CertStore, Certificates};
-use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection};
+use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection, Tokens};
 use aegis_origin::PoolSet;
 use aegis_pipeline::{Live, NodeParts, Snapshot};
 use aegis_settings::model::Level;
@@ -29,6 +30,7 @@ pub(crate) struct Plane {
     node: NodeParts,
     state_dir: PathBuf,
     sandbox: Sandbox,
+    bans: Arc<Bans>,
     current: Mutex<Current>,
 }
 
@@ -37,6 +39,7 @@ struct Current {
     validated: Arc<Validated>,
     snapshot: Option<Arc<Snapshot>>,
     running: Arc<sandbox::Prepared>,
+    tokens: Arc<Tokens>,
 }
 
 /// Everything compiled from one settings file.
@@ -45,6 +48,7 @@ pub(crate) struct Prepared {
     store: CertStore,
     snapshot: Arc<Snapshot>,
     running: sandbox::Prepared,
+    tokens: Tokens,
 }
 
 impl Plane {
@@ -53,24 +57,28 @@ impl Plane {
         live: Arc<Live>,
         certificates: Arc<Certificates>,
         node: NodeParts,
+        bans: Arc<Bans>,
         boot: &Arc<Validated>,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
+        let tokens = load_tokens(boot).map_err(|refused| anyhow::anyhow!(refused.problems.join("\n       ")))?;
         let current = Current {
             validated: Arc::clone(boot),
             snapshot: None,
             running: Arc::default(),
+            tokens: Arc::new(tokens),
         };
         let state_dir = boot.settings.node.state_dir.clone();
         let sandbox = Sandbox::new(workers.clone(), boot.settings.node.clone(), &live);
-        Self {
+        Ok(Self {
             workers,
             live,
             certificates,
             node,
             state_dir,
             sandbox,
+            bans,
             current: Mutex::new(current),
-        }
+        })
     }
 
     /// What is being made ready, for people.
@@ -116,6 +124,13 @@ impl Plane {
     }
 }
 
+fn load_tokens(validated: &Validated) -> Result<Tokens, Rejection> {
+    Tokens::load(&validated.settings.node.admin).map_err(|problems| {
+        let problems = problems.iter().map(|p| format!("{p}; {}", p.help())).collect();
+        Rejection { problems }
+    })
+}
+
 fn report(problem: &CertProblem) {
     let text = format!("{}; {}", problem.what, problem.help());
     events::CertificateProblem {
@@ -148,6 +163,7 @@ impl DataPlane for Plane {
         progress: &Progress,
     ) -> Result<Prepared, Rejection> {
         let store = self.load_certificates(validated)?;
+        let tokens = load_tokens(validated)?;
         let running = self
             .sandbox
             .prepare(validated, copies, progress, &self.live)?;
@@ -170,6 +186,7 @@ impl DataPlane for Plane {
             store,
             snapshot: Arc::new(snapshot),
             running,
+            tokens,
         })
     }
 
@@ -183,19 +200,26 @@ impl DataPlane for Plane {
             store,
             snapshot,
             running,
+            tokens,
         } = prepared;
         log::set_level(level(validated.settings.node.log.level));
         self.certificates.swap(store);
+        self.bans.apply(&validated, Some(&snapshot));
         self.live.ready(Arc::clone(&snapshot));
         *self.current.lock() = Current {
             validated,
             snapshot: Some(snapshot),
             running: Arc::new(running),
+            tokens: Arc::new(tokens),
         };
     }
 }
 
 impl Questions for Plane {
+    fn tokens(&self) -> Arc<Tokens> {
+        Arc::clone(&self.current.lock().tokens)
+    }
+
     fn status(&self) -> Value {
         let (validated, snapshot) = {
             let current = self.current.lock();
@@ -207,6 +231,11 @@ impl Questions for Plane {
             "connections": metrics::CONNECTIONS_OPEN.get(),
             "cache": cache(validated.settings.node.cache.memory),
             "waf": waf_verdicts(),
+            "verdicts": {
+                "entries": self.bans.desk.table().stats().entries,
+                "requests_refused": metrics::REQUESTS_BANNED.get(),
+                "connections_refused": metrics::total("aegis_connections_refused_total", &[("reason", "banned")]),
+            },
             "pools": snapshot.map(|snapshot| pools(&snapshot)),
             "certificates": self.certificates.current().keys().iter().map(|key| json!({
                 "name": key.title(),

@@ -64,6 +64,11 @@ where
             }
         };
         back_off = BACK_OFF_FIRST;
+        // Before a place is taken: who is banned must not hold one.
+        if shared.app.keeps_out(canonical(peer).ip()) {
+            Refusal::Banned.count();
+            continue;
+        }
         let Some(place) = Place::take(&shared.open, shared.config.connections_max) else {
             Refusal::Cap.count();
             continue;

@@ -5,6 +5,7 @@
 
 use crate::Connection;
 use std::fmt;
+use std::net::IpAddr;
 
 /// Makes [`Reject`] out of one table, so that word, status and sentence stand beside each other.
 macro_rules! rejects {
@@ -122,6 +123,12 @@ pub trait Refuse: Send + Sync {
     /// The whole answer, head and page, after which the connection ends; counted and logged by whoever makes it.
     /// `head` is what has come of the request's head, however little.
     fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8>;
+
+    /// Whether the other end of a socket is kept out by a verdict; asked before anything is spent on it, and counted there.
+    fn keeps_out(&self, peer: IpAddr) -> bool {
+        let _ = peer;
+        false
+    }
 }
 
 #[cfg(test)]

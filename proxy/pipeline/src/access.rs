@@ -4,6 +4,7 @@ use crate::ctx::Ctx;
 use crate::facts;
 use crate::fault::Fault;
 use crate::live::Live;
+use crate::verdicts;
 use aegis_identity::{Connection, RequestId};
 use aegis_telemetry::access::Record;
 use aegis_telemetry::metrics::{self, WafVerdict};
@@ -17,6 +18,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         .response_written()
         .map_or(0, |head| head.status.as_u16());
     let duration = ctx.started.elapsed();
+    verdicts::observe(ctx);
     let cache = ctx.cache.result(&session.cache);
     if let Some(cache) = cache {
         cache.count();
@@ -100,6 +102,7 @@ pub(crate) fn refused(
 ) {
     metrics::site("none").request(fault.status(), Duration::ZERO);
     let node = live.node();
+    verdicts::observe_refused(&node, connection, id, fault);
     let Some(access) = &node.access else {
         return;
     };

@@ -8,6 +8,7 @@ use crate::snapshot::{Place, Routed, Snapshot};
 use aegis_identity::{Connection, RequestId};
 use aegis_origin::{Endpoint, Pool};
 use aegis_telemetry::metrics::WafVerdict;
+use aegis_verdicts::FaultKind;
 use http::Version;
 use pingora_error::Error;
 use pingora_proxy::Session;
@@ -36,6 +37,10 @@ pub struct Ctx {
     pub(crate) inspection: Option<Box<Inspection>>,
     /// The gravest thing the WAF said.
     pub(crate) waf: Option<WafVerdict>,
+    /// What its client did wrong, as a plugin says.
+    pub(crate) offence: Option<FaultKind>,
+    /// Asked by ourselves, to renew what is stored.
+    pub(crate) is_refresh: bool,
     pub(crate) origin: OriginCtx,
     pub(crate) cache: CacheCtx,
 }
@@ -71,6 +76,8 @@ impl Ctx {
             answer: None,
             inspection: None,
             waf: None,
+            offence: None,
+            is_refresh: false,
             origin: OriginCtx::default(),
             cache: CacheCtx::default(),
         }
@@ -81,6 +88,7 @@ impl Ctx {
         self.version = session.req_header().version;
         self.connection = connection(session);
         self.snapshot = snapshot;
+        self.is_refresh = session.is_subrequest();
     }
 
     pub(crate) fn connection(&self) -> Option<&Connection> {

@@ -11,10 +11,11 @@ use crate::head;
 use crate::inspect::plan::Stage;
 use crate::inspect::{self, Incoming};
 use crate::snapshot::Place;
+use crate::verdicts;
 
 type Step<T = ()> = Result<T, Answer>;
 
-/// Stages 4 to 6: from the head to a route.
+/// Stages 4 to 7: from the head to a route its client may use.
 pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     // Until modules are compiled nothing is served: better no answer than an uninspected one.
     started(ctx)?;
@@ -23,7 +24,10 @@ pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     // A request that comes back to us again and again would otherwise use up every connection there is.
     head::check_loop(facts.headers)?;
     // Which rules hold is decided once, by host, path and method; everything after this line asks the route.
-    route(facts, ctx)?;
+    let routed = route(facts, ctx);
+    // Who is banned gets nothing more, not even a redirect or the word that there is no such site.
+    verdicts::ask(facts, ctx)?;
+    routed?;
     // A redirect or a fixed answer needs neither cache nor origin.
     fixed(facts, ctx)
 }

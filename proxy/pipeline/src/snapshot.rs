@@ -6,6 +6,7 @@ use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};
 use aegis_telemetry::access::AccessLog;
 use aegis_telemetry::metrics::{self, PoolMetrics, SiteMetrics};
+use aegis_verdicts::Desk;
 use std::sync::Arc;
 
 /// What a request needs before there are sites: while the node starts.
@@ -17,6 +18,8 @@ pub struct NodeParts {
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.
     pub bodies_held_max: u64,
+    /// Bans and allows; the same for every snapshot.
+    pub verdicts: Arc<Desk>,
 }
 
 /// Why a snapshot cannot be built.

@@ -227,6 +227,14 @@ impl Desk {
     }
 }
 
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk")
+            .field("table", &self.table.stats())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Told {
     fn put(&mut self, verdict: Verdict, replaced: Option<&Verdict>) {
         self.number += 1;

@@ -9,8 +9,8 @@
 //! Whatever is found there is data to be judged: what is whole is used, what is not is set aside and told. A crash at any
 //! moment costs at most the changes that [`Store::sync`] had not confirmed.
 //!
-//! **Limits.** A journal is begun anew when it outgrows the snapshot (at least [`JOURNAL_MIN`]); past
-//! [`JOURNAL_MAX`] nothing more is written to it.
+//! **Limits.** A journal is begun anew when it outgrows the snapshot and 4 MiB; past 64 MiB
+//! nothing more is written to it.
 
 use crate::{
     Change, Millis, PersistError, Prefix, Scope, Table, Verdict, encode_change, journal_header,
@@ -23,9 +23,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A journal shorter than this is not worth a snapshot.
-pub const JOURNAL_MIN: u64 = 4 << 20;
+pub(crate) const JOURNAL_MIN: u64 = 4 << 20;
 /// The most a journal may hold when no snapshot can be written.
-pub const JOURNAL_MAX: u64 = 64 << 20;
+pub(crate) const JOURNAL_MAX: u64 = 64 << 20;
 /// The most a snapshot can hold: a table full of the longest verdicts.
 const SNAPSHOT_MAX: u64 = 1 << 30;
 

@@ -65,6 +65,16 @@ impl Verdict {
     /// The most bytes of a request id.
     pub const REQUEST_MAX: usize = 128;
 
+    /// Whether it holds on every site.
+    pub fn is_of_node(&self) -> bool {
+        self.scope == Scope::Node
+    }
+
+    /// From its beginning to its end.
+    pub fn length(&self) -> Option<Millis> {
+        self.until.map(|until| until.saturating_sub(self.since))
+    }
+
     /// Whether it may be enforced where there is no HTTP: at accept, or in the kernel.
     pub fn may_go_lower(&self) -> bool {
         self.scope == Scope::Node && !self.l7_only

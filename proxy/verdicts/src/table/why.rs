@@ -50,6 +50,17 @@ impl Table {
         covering.iter().map(tell).collect()
     }
 
+    /// The verdicts on exactly this prefix, wherever they hold; ended ones too.
+    pub fn on(&self, prefix: Prefix) -> Vec<Verdict> {
+        let mut found = Vec::new();
+        if let Some(index) = self.index.get() {
+            index
+                .shards
+                .each(&prefix, |entry| found.push(entry.verdict()));
+        }
+        found
+    }
+
     /// A page of what there is, in no order that means anything: at most `most`, and where the next page begins. What
     /// comes and goes between two pages may be missing or twice.
     pub fn list(&self, from: u32, most: usize, now: Millis) -> (Vec<Verdict>, Option<u32>) {

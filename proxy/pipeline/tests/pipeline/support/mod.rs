@@ -40,6 +40,7 @@ impl Node {
                 client: settings::client(),
                 access: None,
                 bodies_held_max,
+                verdicts: settings::desk(),
             },
             2,
         );

@@ -5,6 +5,7 @@ use aegis_pipeline::{NodeParts, Plugins, Snapshot, SnapshotError};
 use aegis_settings::model::{self, Inspect, OnError};
 use aegis_settings::resolved::{Action, Cache, Compressed, OverLimit, Route, Site, Waf, WafMode};
 use aegis_telemetry::access::AccessLog;
+use aegis_verdicts::{Clock, Desk};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -81,6 +82,12 @@ pub fn route(path: &str, action: Action) -> Route {
     }
 }
 
+/// A desk without verdicts.
+pub fn desk() -> Arc<Desk> {
+    let clock = Clock::new(std::time::Instant::now(), 1_800_000_000_000);
+    Arc::new(Desk::new(1000, [7; 16], clock).expect("a desk"))
+}
+
 /// The sites of a node.
 #[derive(Default)]
 pub struct Sites {
@@ -90,6 +97,8 @@ pub struct Sites {
     pub access: Option<Arc<AccessLog>>,
     /// 0 = more than any test holds.
     pub bodies_held_max: u64,
+    /// A desk of its own, if the test wants to see it.
+    pub verdicts: Option<Arc<Desk>>,
 }
 
 impl Sites {
@@ -135,6 +144,7 @@ impl Sites {
             } else {
                 self.bodies_held_max
             },
+            verdicts: self.verdicts.clone().unwrap_or_else(desk),
         };
         Snapshot::build("test", node, &self.sites, pools, &self.plugins)
     }
