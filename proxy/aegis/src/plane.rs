@@ -8,7 +8,7 @@ use crate::sandbox::{self, Sandbox};
 use aegis_certs::{CertProblem, CertStore, Certificates};
 use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection, Tokens};
 use aegis_origin::PoolSet;
-use aegis_pipeline::{Live, NodeParts, Snapshot};
+use aegis_pipeline::{Limits, LimitsUse, Live, NodeParts, Snapshot};
 use aegis_settings::model::Level;
 use aegis_settings::resolved::Validated;
 use aegis_telemetry::{events, log, metrics};
@@ -89,6 +89,11 @@ impl Plane {
     /// `node.shutdown.grace` in force.
     pub(crate) fn grace(&self) -> Duration {
         self.current.lock().validated.settings.node.shutdown.grace
+    }
+
+    /// Moves on the metrics of what only counts inside.
+    pub(crate) fn publish(&self) {
+        self.node.limits.publish();
     }
 
     /// Makes a new self-signed certificate when the one in force ends soon.
@@ -236,6 +241,7 @@ impl Questions for Plane {
                 "requests_refused": metrics::REQUESTS_BANNED.get(),
                 "connections_refused": metrics::total("aegis_connections_refused_total", &[("reason", "banned")]),
             },
+            "limits": limits(&self.node.limits),
             "pools": snapshot.map(|snapshot| pools(&snapshot)),
             "certificates": self.certificates.current().keys().iter().map(|key| json!({
                 "name": key.title(),
@@ -282,6 +288,21 @@ fn waf_verdicts() -> Value {
     let of = |verdict| metrics::total("aegis_waf_verdicts_total", &[("verdict", verdict)]);
     json!({
         "clean": of("clean"), "detect": of("detect"), "block": of("block"), "limit": of("limit"), "fault": of("fault"),
+    })
+}
+
+fn limits(limits: &Limits) -> Value {
+    let LimitsUse {
+        entries,
+        used,
+        evicted,
+    } = limits.look();
+    json!({
+        "entries": entries,
+        "used": used,
+        "evicted": evicted,
+        "refused": metrics::total("aegis_limits_refused_total", &[]),
+        "would_refuse": metrics::total("aegis_limits_would_refuse_total", &[]),
     })
 }
 

@@ -16,24 +16,19 @@ use crate::policy::Policy;
 use crate::window::Count;
 use crate::{Answer, Key, LimitError, Nanos, Outcome};
 use bucket::{Bucket, Mark, Place};
-use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 mod bucket;
 
 /// The counts of all keys of all policies.
 pub struct Table {
-    buckets: Box<[Padded]>,
+    buckets: Box<[Bucket]>,
     secret: [u8; 32],
     began: Nanos,
     evicted: AtomicU64,
     evicted_refused: AtomicU64,
     uncounted: AtomicU64,
 }
-
-/// A bucket begins on a cache line, so that what a look-up reads (lock, tags, ranks, ends) is one, and each count one.
-#[repr(align(64))]
-struct Padded(Mutex<Bucket>);
 
 /// What a table is and what happened to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +51,9 @@ impl Table {
     /// The most entries (1.2 GB).
     pub const ENTRIES_MAX: usize = 1 << 24;
 
+    /// Buckets that [`Table::used`] looks at.
+    pub const SAMPLE: usize = 1 << 14;
+
     /// A table of `entries` counts (rounded up to eights), 72 bytes each.
     ///
     /// `secret` must be unknown to clients, and may be new at every start. `now` is when the process started.
@@ -67,7 +65,7 @@ impl Table {
         if !(min..=max).contains(&entries) {
             return Err(LimitError::Entries { entries, min, max });
         }
-        let buckets = (0..entries.div_ceil(Bucket::PLACES)).map(|_| Padded(Mutex::default()));
+        let buckets = (0..entries.div_ceil(Bucket::PLACES)).map(|_| Bucket::default());
         Ok(Self {
             buckets: buckets.collect(),
             secret,
@@ -87,6 +85,18 @@ impl Table {
             evicted_refused: self.evicted_refused.load(Ordering::Relaxed),
             uncounted: self.uncounted.load(Ordering::Relaxed),
         }
+    }
+
+    /// How many counts can still matter, told from at most [`Self::SAMPLE`] buckets: exact up to 131,072 entries.
+    pub fn used(&self, now: Nanos) -> u64 {
+        let (tick, step) = (self.tick(now), self.buckets.len().div_ceil(Self::SAMPLE));
+        let looked = self.buckets.iter().step_by(step);
+        let (mut used, mut seen) = (0, 0);
+        for bucket in looked {
+            used += bucket.lock().used(tick);
+            seen += 1;
+        }
+        used * self.buckets.len() as u64 / seen.max(1)
     }
 
     /// A request under a policy on requests: decides, and counts it when it may go on.
@@ -164,7 +174,7 @@ impl Table {
     ) -> Option<R> {
         // Multiplying maps the hash evenly on any number of buckets; the other half of it makes the tag.
         let index = (u128::from(key.high) * self.buckets.len() as u128) >> 64;
-        let mut bucket = self.buckets.get(usize::try_from(index).ok()?)?.0.lock();
+        let mut bucket = self.buckets.get(usize::try_from(index).ok()?)?.open(key);
         let place = match (bucket.find(key), missing) {
             (Some(place), _) => place,
             (None, Missing::Leave) => return None,
@@ -183,7 +193,9 @@ impl Table {
                 }
             },
         };
-        let (result, mark) = act(bucket.count(place)?);
+        let mut count = bucket.count(place)?;
+        let (result, mark) = act(&mut count);
+        bucket.put(place, &count);
         let ends = match mark.ends {
             0 => 0,
             Nanos::MAX => u32::MAX,
@@ -215,6 +227,7 @@ pub(crate) fn untouched(policy: &Policy) -> Answer {
         outcome: Outcome::Allow,
         remaining: policy.rate.limit + policy.rate.burst,
         wait: 0,
+        first: false,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::ctx::Ctx;
 use crate::facts;
 use crate::fault::Fault;
+use crate::limits::stage as limits;
 use crate::live::Live;
 use crate::verdicts;
 use aegis_identity::{Connection, RequestId};
@@ -19,6 +20,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         .map_or(0, |head| head.status.as_u16());
     let duration = ctx.started.elapsed();
     verdicts::observe(ctx);
+    limits::charge(ctx, status, session.body_bytes_sent() as u64, duration);
     let cache = ctx.cache.result(&session.cache);
     if let Some(cache) = cache {
         cache.count();
@@ -49,6 +51,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
     let Some(access) = &node.access else {
         return;
     };
+    let (limit, would_limit) = limits::names(ctx);
     let head = session.req_header();
     let field = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes);
     let host = match head.uri.authority() {
@@ -83,6 +86,8 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         ja4: None,
         waf: ctx.waf.map(WafVerdict::as_str),
         error: ctx.fault.map(Fault::as_str),
+        limit,
+        would_limit,
         kind: if session.is_subrequest() {
             "refresh"
         } else {
@@ -141,6 +146,8 @@ pub(crate) fn refused(
         ja4: None,
         waf: None,
         error: Some(fault.as_str()),
+        limit: None,
+        would_limit: None,
         kind: "refused",
     });
 }

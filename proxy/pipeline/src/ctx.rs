@@ -4,6 +4,7 @@ use crate::answer::Answer;
 use crate::cache::CacheCtx;
 use crate::fault::Fault;
 use crate::inspect::Inspection;
+use crate::limits::stage::Asked;
 use crate::snapshot::{Place, Routed, Snapshot};
 use aegis_identity::{Connection, RequestId};
 use aegis_origin::{Endpoint, Pool};
@@ -27,6 +28,10 @@ pub struct Ctx {
     /// The one configuration this request is served by; `None` while the node starts.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) place: Option<Place>,
+    /// Asked by ourselves, to renew what is stored.
+    pub(crate) is_refresh: bool,
+    /// What the limits of its route said.
+    pub(crate) limits: Asked,
     /// Why it got a page.
     pub(crate) fault: Option<Fault>,
     /// A second sentence for that page.
@@ -39,8 +44,6 @@ pub struct Ctx {
     pub(crate) waf: Option<WafVerdict>,
     /// What its client did wrong, as a plugin says.
     pub(crate) offence: Option<FaultKind>,
-    /// Asked by ourselves, to renew what is stored.
-    pub(crate) is_refresh: bool,
     pub(crate) origin: OriginCtx,
     pub(crate) cache: CacheCtx,
 }
@@ -71,13 +74,14 @@ impl Ctx {
             connection: None,
             snapshot: None,
             place: None,
+            is_refresh: false,
+            limits: Asked::default(),
             fault: None,
             more: None,
             answer: None,
             inspection: None,
             waf: None,
             offence: None,
-            is_refresh: false,
             origin: OriginCtx::default(),
             cache: CacheCtx::default(),
         }

@@ -10,12 +10,13 @@ use crate::fault::Fault;
 use crate::head;
 use crate::inspect::plan::Stage;
 use crate::inspect::{self, Incoming};
+use crate::limits::stage as limits;
 use crate::snapshot::Place;
 use crate::verdicts;
 
 type Step<T = ()> = Result<T, Answer>;
 
-/// Stages 4 to 7: from the head to a route its client may use.
+/// Stages 4 to 7: from the head to a route its client may use, and whose limits are kept.
 pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     // Until modules are compiled nothing is served: better no answer than an uninspected one.
     started(ctx)?;
@@ -28,6 +29,8 @@ pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     // Who is banned gets nothing more, not even a redirect or the word that there is no such site.
     verdicts::ask(facts, ctx)?;
     routed?;
+    // A client past its limit costs nothing more; before a redirect too, which would else be free.
+    limits::ask(facts, ctx)?;
     // A redirect or a fixed answer needs neither cache nor origin.
     fixed(facts, ctx)
 }

@@ -110,6 +110,7 @@ pub(crate) fn observe_refused(
 fn kind(fault: Fault) -> Option<FaultKind> {
     match fault {
         Fault::BadRequest(_) => Some(FaultKind::BadRequest),
+        Fault::Limited(_) => Some(FaultKind::LimitExceeded),
         Fault::Rejected(why) if why.status() == 400 => Some(FaultKind::BadRequest),
         _ => None,
     }

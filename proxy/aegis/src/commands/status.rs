@@ -144,6 +144,17 @@ fn traffic(node: &Value, out: &mut String) {
         n("/verdicts/requests_refused"),
         n("/verdicts/connections_refused"),
     );
+    match n("/limits/entries") {
+        0 => line!(out, "limits    none"),
+        entries => line!(
+            out,
+            "limits    refused {}   on dry runs {}   {} of {entries} counts in use, {} forgotten too soon",
+            n("/limits/refused"),
+            n("/limits/would_refuse"),
+            n("/limits/used"),
+            n("/limits/evicted"),
+        ),
+    }
 }
 
 fn organs(node: &Value, out: &mut String) {

@@ -1,13 +1,15 @@
 //! Sites and pools in a line each.
 
 use aegis_origin::PoolSet;
-use aegis_pipeline::{NodeParts, Plugins, Snapshot, SnapshotError};
+use aegis_pipeline::{Limits, NodeParts, Plugins, Snapshot, SnapshotError};
 use aegis_settings::model::{self, Inspect, OnError};
-use aegis_settings::resolved::{Action, Cache, Compressed, OverLimit, Route, Site, Waf, WafMode};
+use aegis_settings::resolved::{
+    Action, Cache, Compressed, Limits as RouteLimits, OverLimit, Route, Site, Waf, WafMode,
+};
 use aegis_telemetry::access::AccessLog;
 use aegis_verdicts::{Clock, Desk};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -77,6 +79,10 @@ pub fn route(path: &str, action: Action) -> Route {
             ttl_default: Duration::ZERO,
             status_header: true,
         },
+        limits: RouteLimits {
+            headers: true,
+            policies: BTreeMap::new(),
+        },
         plugins: vec![],
         sources: BTreeMap::new(),
     }
@@ -99,6 +105,8 @@ pub struct Sites {
     pub bodies_held_max: u64,
     /// A desk of its own, if the test wants to see it.
     pub verdicts: Option<Arc<Desk>>,
+    /// Where every client comes from, instead of this machine.
+    pub peer: Option<IpAddr>,
 }
 
 impl Sites {
@@ -145,6 +153,7 @@ impl Sites {
                 self.bodies_held_max
             },
             verdicts: self.verdicts.clone().unwrap_or_else(desk),
+            limits: Limits::new(1024),
         };
         Snapshot::build("test", node, &self.sites, pools, &self.plugins)
     }
