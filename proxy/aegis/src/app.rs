@@ -51,6 +51,7 @@ pub(crate) fn run(
         crate::plane::level(boot.validated().settings.node.log.level),
         log_json,
     );
+    aegis_telemetry::mask::set(&boot.validated().settings.node.log.mask);
     let threads = match boot.validated().settings.node.workers {
         0 => std::thread::available_parallelism().map_or(1, Into::into),
         workers => workers,

@@ -11,7 +11,7 @@ use aegis_origin::PoolSet;
 use aegis_pipeline::{Limits, LimitsUse, Live, NodeParts, Snapshot};
 use aegis_settings::model::Level;
 use aegis_settings::resolved::Validated;
-use aegis_telemetry::{events, log, metrics};
+use aegis_telemetry::{events, log, mask, metrics};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -208,6 +208,7 @@ impl DataPlane for Plane {
             tokens,
         } = prepared;
         log::set_level(level(validated.settings.node.log.level));
+        mask::set(&validated.settings.node.log.mask);
         self.certificates.swap(store);
         self.bans.apply(&validated, Some(&snapshot));
         self.live.ready(Arc::clone(&snapshot));

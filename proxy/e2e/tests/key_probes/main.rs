@@ -17,6 +17,7 @@ mod node;
 mod plugins;
 mod pools;
 mod sites;
+mod verdicts;
 mod waf;
 
 use std::collections::BTreeSet;
@@ -77,6 +78,7 @@ fn every_key_has_a_row_and_every_row_a_key() {
         plugins::ROWS,
         pools::ROWS,
         sites::ROWS,
+        verdicts::ROWS,
     ];
     let mut rows: BTreeSet<String> = tables.concat().into_iter().map(str::to_owned).collect();
     rows.extend(waf::rows());
