@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Prints it on standard error.
 pub(crate) fn print(boot: &Boot, door: &Bound, servers: &Servers) {
-    let addresses: Vec<_> = door.addresses().collect();
+    let addresses = door.addresses();
     let metrics = servers.metrics_address();
     terminal::say(&text(
         boot.validated(),
@@ -25,6 +25,8 @@ pub(crate) fn print(boot: &Boot, door: &Bound, servers: &Servers) {
         let problems: String = boot
             .problems
             .iter()
+            .map(ToString::to_string)
+            .chain(boot.passed_over.iter().cloned())
             .map(|problem| format!("  {problem}\n"))
             .collect();
         terminal::say(&format!(
@@ -161,7 +163,9 @@ fn limits(validated: &Validated) -> Option<String> {
     }
     if routes.iter().all(alike) {
         let policies = first.limits.policies.values();
-        let sentences: Vec<_> = policies.map(|policy| policy.sentence()).collect();
+        let sentences: Vec<_> = policies
+            .map(aegis_settings::model::LimitPolicy::sentence)
+            .collect();
         return Some(sentences.join("; "));
     }
     Some(format!("on {limited} of {} routes", routes.len()))

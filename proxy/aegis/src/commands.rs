@@ -39,7 +39,9 @@ fn client(asking: &Asking) -> anyhow::Result<Client> {
             std::fs::read_to_string(path)
                 .with_context(|| format!("the token in {} cannot be read", path.display()))?,
         ),
-        None => std::env::var("AEGIS_TOKEN").ok().filter(|token| !token.is_empty()),
+        None => std::env::var("AEGIS_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty()),
     };
     Ok(Client {
         socket: socket(asking),

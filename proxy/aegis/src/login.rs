@@ -43,14 +43,23 @@ mod tests {
 
     #[test]
     fn the_other_end_is_the_first_of_four_words() {
-        assert_eq!(client("203.0.113.9 51234 192.0.2.1 22"), Some("203.0.113.9".parse().unwrap()));
-        assert_eq!(client("fe80::1%eth0 51234 fe80::2%eth0 22"), Some("fe80::1".parse().unwrap()));
+        assert_eq!(
+            client("203.0.113.9 51234 192.0.2.1 22"),
+            Some("203.0.113.9".parse().unwrap())
+        );
+        assert_eq!(
+            client("fe80::1%eth0 51234 fe80::2%eth0 22"),
+            Some("fe80::1".parse().unwrap())
+        );
         assert_eq!(client(""), None);
         assert_eq!(client("UNKNOWN 1 2 3"), None);
     }
 
     #[test]
     fn processes_have_parents() {
-        assert_eq!(parent(std::process::id()), Some(std::os::unix::process::parent_id()));
+        assert_eq!(
+            parent(std::process::id()),
+            Some(std::os::unix::process::parent_id())
+        );
     }
 }

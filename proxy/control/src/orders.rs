@@ -119,7 +119,8 @@ struct RemoveBody {
 impl Order {
     /// Reads a body of JSON for what a path says.
     pub(crate) fn read(what: &str, body: &[u8]) -> Result<Self, String> {
-        let wrong = |error: serde_json::Error| format!("the body is not what is wanted here: {error}");
+        let wrong =
+            |error: serde_json::Error| format!("the body is not what is wanted here: {error}");
         if what == "unban" {
             let body: RemoveBody = serde_json::from_slice(body).map_err(wrong)?;
             return Ok(Self::Remove {
@@ -144,7 +145,10 @@ impl Order {
 
     /// In a sentence, for the log of changes.
     pub(crate) fn told(&self) -> String {
-        let place = |site: &Option<String>| site.as_ref().map_or(String::new(), |site| format!(" on {site}"));
+        let place = |site: &Option<String>| {
+            site.as_ref()
+                .map_or(String::new(), |site| format!(" on {site}"))
+        };
         match self {
             Self::Put(put) => format!(
                 "{} {}{} {}{}: {}",
@@ -171,7 +175,8 @@ fn length(text: Option<&str>) -> Result<Option<Duration>, String> {
     if text == "ever" {
         return Ok(None);
     }
-    let length = parse_duration(text).map_err(|error| format!("how long is `{text}`? {error}; or write `ever`"))?;
+    let length = parse_duration(text)
+        .map_err(|error| format!("how long is `{text}`? {error}; or write `ever`"))?;
     if (LENGTH_MIN..=LENGTH_MAX).contains(&length) {
         Ok(Some(length))
     } else {
@@ -192,7 +197,10 @@ mod tests {
         let body = br#"{"prefix":"203.0.113.0/24","site":"shop","for":"10m","reason":"scans","from":["192.0.2.1"]}"#;
         let order = Order::read("ban", body).expect("an order");
         assert_eq!(order.told(), "ban 203.0.113.0/24 on shop for 10m: scans");
-        let order = Order::read("allow", br#"{"prefix":"203.0.113.9","for":"ever","force":true}"#);
+        let order = Order::read(
+            "allow",
+            br#"{"prefix":"203.0.113.9","for":"ever","force":true}"#,
+        );
         assert_eq!(
             order.expect("an order").told(),
             "allow 203.0.113.9 for ever, forced: by hand"

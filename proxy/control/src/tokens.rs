@@ -80,9 +80,9 @@ impl Tokens {
     pub(crate) fn find(&self, secret: &[u8]) -> Option<&Token> {
         let hash = blake3::hash(secret.trim_ascii());
         // All are looked at, and blake3 compares in constant time.
-        self.0
-            .iter()
-            .fold(None, |found, token| (token.hash == hash).then_some(token).or(found))
+        self.0.iter().fold(None, |found, token| {
+            (token.hash == hash).then_some(token).or(found)
+        })
     }
 }
 

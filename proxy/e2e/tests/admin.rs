@@ -26,7 +26,10 @@ fn guarded() -> (Origin, Aegis) {
 fn run(aegis: &Aegis, args: &[&str], token: Option<&str>) -> Output {
     let socket = aegis.dir().join("admin.sock").display().to_string();
     let args: Vec<&str> = args.iter().copied().chain(["--socket", &socket]).collect();
-    let env: Vec<_> = token.map(|token| ("AEGIS_TOKEN", token)).into_iter().collect();
+    let env: Vec<_> = token
+        .map(|token| ("AEGIS_TOKEN", token))
+        .into_iter()
+        .collect();
     command_with(&args, &env)
 }
 
@@ -40,18 +43,38 @@ fn a_change_needs_a_token_with_the_role_and_each_try_is_written_down() {
     let ban = ["ban", "203.0.113.9"];
     let none = run(&aegis, &ban, None);
     assert_eq!(none.status.code(), Some(1));
-    assert!(said(&none).contains("set AEGIS_TOKEN, or give --token-file"), "{}", said(&none));
+    assert!(
+        said(&none).contains("set AEGIS_TOKEN, or give --token-file"),
+        "{}",
+        said(&none)
+    );
     let other = run(&aegis, &ban, Some("hunter2hunter2hunter2"));
-    assert!(said(&other).contains("none of node.admin.tokens"), "{}", said(&other));
+    assert!(
+        said(&other).contains("none of node.admin.tokens"),
+        "{}",
+        said(&other)
+    );
     let reader = run(&aegis, &ban, Some(EYE));
-    assert!(said(&reader).contains("`eye` does not have the role `ban`"), "{}", said(&reader));
+    assert!(
+        said(&reader).contains("`eye` does not have the role `ban`"),
+        "{}",
+        said(&reader)
+    );
     let file = aegis.dir().join("ops.token").display().to_string();
     let done = run(&aegis, &["ban", "203.0.113.9", "--token-file", &file], None);
     assert_eq!(done.status.code(), Some(0), "{}", said(&done));
-    assert_eq!(run(&aegis, &["why", "203.0.113.9"], Some(EYE)).status.code(), Some(0));
+    assert_eq!(
+        run(&aegis, &["why", "203.0.113.9"], Some(EYE))
+            .status
+            .code(),
+        Some(0)
+    );
     // Whoever runs Aegis may read without one.
     assert_eq!(run(&aegis, &["status"], None).status.code(), Some(0));
-    assert_eq!(aegis.admin("/why?ip=203.0.113.9")["verdicts"][0]["author"]["name"], "ops");
+    assert_eq!(
+        aegis.admin("/why?ip=203.0.113.9")["verdicts"][0]["author"]["name"],
+        "ops"
+    );
     let output = aegis.output();
     for part in ["denied", "who=\"ops\"", "ban 203.0.113.9 for 1d: by hand"] {
         assert!(output.contains(part), "{part}: {output}");
@@ -60,10 +83,18 @@ fn a_change_needs_a_token_with_the_role_and_each_try_is_written_down() {
         assert!(!output.contains(secret), "{output}");
     }
     let metrics = aegis.metrics();
-    let writes = |result: &str| metrics.sum("aegis_admin_writes_total", &[r#"what="ban""#, &format!("result=\"{result}\"")]);
+    let writes = |result: &str| {
+        metrics.sum(
+            "aegis_admin_writes_total",
+            &[r#"what="ban""#, &format!("result=\"{result}\"")],
+        )
+    };
     assert_eq!((writes("denied"), writes("done")), (3.0, 1.0));
     let events = aegis.admin("/events?recent=100").to_string();
-    assert!(events.contains("\"audit\"") && !events.contains(OPS), "{events}");
+    assert!(
+        events.contains("\"audit\"") && !events.contains(OPS),
+        "{events}"
+    );
     // Tokens are live: without them the user that runs Aegis may change again.
     aegis.rewrite(|config| {
         config.remove("node.admin.tokens");
@@ -77,10 +108,17 @@ fn a_change_needs_a_token_with_the_role_and_each_try_is_written_down() {
 fn a_token_that_is_too_short_is_refused_before_anything_starts() {
     let origin = Origin::start(|_| Reply::text("hello"));
     let tokens = json!([{ "name": "ops", "secret": "file:ops.token", "roles": ["ban"] }]);
-    let output = Aegis::before(&origin).file("ops.token", "hunter2").set("node.admin.tokens", tokens).check();
+    let output = Aegis::before(&origin)
+        .file("ops.token", "hunter2")
+        .set("node.admin.tokens", tokens)
+        .check();
     assert_eq!(output.status.code(), Some(78));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("the secret has 7 bytes; 16 to 4096 are wanted"), "{text}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("the secret has 7 bytes; 16 to 4096 are wanted"),
+        "{text}"
+    );
     assert!(!text.contains("hunter2"), "{text}");
 }
 

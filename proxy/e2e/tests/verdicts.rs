@@ -11,7 +11,9 @@ const CLIENT: &str = "127.0.0.7";
 
 fn shop() -> (Origin, Aegis) {
     let origin = Origin::start(|_| Reply::text("hello"));
-    let aegis = Aegis::before(&origin).set("sites[0].hosts", serde_json::json!(["shop.test", "*"])).start();
+    let aegis = Aegis::before(&origin)
+        .set("sites[0].hosts", serde_json::json!(["shop.test", "*"]))
+        .start();
     (origin, aegis)
 }
 
@@ -54,24 +56,51 @@ fn a_ban_of_the_node_closes_connections_and_refuses_requests_until_it_is_taken_b
     let (origin, aegis) = shop();
     let mut standing = aegis.raw_from(CLIENT.parse().unwrap());
     assert_eq!(standing.get("shop.test", "/").status(), 200);
-    let made = ok(&aegis, &["ban", CLIENT, "--for", "10m", "--reason", "scans", "--force"]);
-    assert!(made.contains("banned 127.0.0.7 on every site, until"), "{made}");
+    let made = ok(
+        &aegis,
+        &[
+            "ban", CLIENT, "--for", "10m", "--reason", "scans", "--force",
+        ],
+    );
+    assert!(
+        made.contains("banned 127.0.0.7 on every site, until"),
+        "{made}"
+    );
     assert_eq!(standing.get("shop.test", "/").status(), 403);
     assert_eq!(status(&aegis), 0);
     assert_eq!(aegis.get("/").status, 200);
     let text = ok(&aegis, &["why", CLIENT]);
-    for part in ["is banned on every site", "scans", "by      operator", "2 refused", "aegis unban 127.0.0.7"] {
+    for part in [
+        "is banned on every site",
+        "scans",
+        "by      operator",
+        "2 refused",
+        "aegis unban 127.0.0.7",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let line = aegis.access_log_of(|line| line["error"] == "banned" && line["status"] == 403);
     let id = line["id"].as_str().unwrap();
     let explained = ok(&aegis, &["explain", id]);
-    assert!(explained.contains("403 Banned") && explained.contains("scans"), "{explained}");
+    assert!(
+        explained.contains("403 Banned") && explained.contains("scans"),
+        "{explained}"
+    );
     let metrics = aegis.metrics();
     assert_eq!(metrics.sum("aegis_requests_banned_total", &[]), 1.0);
-    assert_eq!(metrics.sum("aegis_connections_refused_total", &[r#"reason="banned""#]), 1.0);
-    assert_eq!(metrics.sum("aegis_verdicts_made_total", &[r#"author="operator""#, r#"result="made""#]), 1.0);
-    let list: Value = serde_json::from_str(&ok(&aegis, &["verdicts", "list", "-o", "json"])).unwrap();
+    assert_eq!(
+        metrics.sum("aegis_connections_refused_total", &[r#"reason="banned""#]),
+        1.0
+    );
+    assert_eq!(
+        metrics.sum(
+            "aegis_verdicts_made_total",
+            &[r#"author="operator""#, r#"result="made""#]
+        ),
+        1.0
+    );
+    let list: Value =
+        serde_json::from_str(&ok(&aegis, &["verdicts", "list", "-o", "json"])).unwrap();
     assert_eq!(list["verdicts"][0]["prefix"], CLIENT);
     let undone = ok(&aegis, &["unban", CLIENT]);
     assert!(undone.contains("no longer banned: 127.0.0.7"), "{undone}");
@@ -82,15 +111,43 @@ fn a_ban_of_the_node_closes_connections_and_refuses_requests_until_it_is_taken_b
 #[test]
 fn a_ban_of_a_site_gets_a_page_and_ends_by_itself() {
     let (_origin, aegis) = shop();
-    ok(&aegis, &["ban", CLIENT, "--for", "1s", "--site", "shop.test", "--force"]);
-    let refused = aegis.curl("/").arg(&["--interface", CLIENT]).header("Accept: text/html").send();
+    ok(
+        &aegis,
+        &[
+            "ban",
+            CLIENT,
+            "--for",
+            "1s",
+            "--site",
+            "shop.test",
+            "--force",
+        ],
+    );
+    let refused = aegis
+        .curl("/")
+        .arg(&["--interface", CLIENT])
+        .header("Accept: text/html")
+        .send();
     // A second may be over on a busy machine.
     if refused.status == 403 {
-        assert!(refused.text().contains("Your address may not use this site"), "{}", refused.text());
+        assert!(
+            refused
+                .text()
+                .contains("Your address may not use this site"),
+            "{}",
+            refused.text()
+        );
     }
     eventually("the ban ends", || (status(&aegis) == 200).then_some(()));
-    assert!(why(&aegis, CLIENT)["verdicts"].as_array().unwrap().is_empty());
-    eventually("it is swept out", || (aegis.metrics().sum("aegis_verdicts", &[]) == 0.0).then_some(()));
+    assert!(
+        why(&aegis, CLIENT)["verdicts"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    eventually("it is swept out", || {
+        (aegis.metrics().sum("aegis_verdicts", &[]) == 0.0).then_some(())
+    });
 }
 
 #[test]
@@ -107,7 +164,12 @@ fn bans_are_there_again_after_an_orderly_stop_and_after_a_kill() {
     aegis.wait_ready();
     assert_eq!(status(&aegis), 0);
     assert_eq!(why(&aegis, "203.0.113.9")["verdicts"][0]["kind"], "allow");
-    assert!(why(&aegis, "203.0.113.8")["verdicts"].as_array().unwrap().is_empty());
+    assert!(
+        why(&aegis, "203.0.113.8")["verdicts"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -122,11 +184,19 @@ fn garbage_among_what_is_kept_costs_the_garbage() {
     });
     aegis.wait_ready();
     assert_eq!(status(&aegis), 0);
-    assert!(aegis.output().contains("the journal is damaged from byte"), "{}", aegis.output());
+    assert!(
+        aegis.output().contains("the journal is damaged from byte"),
+        "{}",
+        aegis.output()
+    );
     assert!(aegis.dir().join("state/verdicts/journal.damaged").exists());
     aegis.restart(|dir| std::fs::write(dir.join("state/verdicts/snapshot"), [0xff; 999]).unwrap());
     aegis.wait_ready();
-    assert!(aegis.output().contains("these are not Aegis verdicts"), "{}", aegis.output());
+    assert!(
+        aegis.output().contains("these are not Aegis verdicts"),
+        "{}",
+        aegis.output()
+    );
     ok(&aegis, &["ban", CLIENT, "--force"]);
     assert_eq!(status(&aegis), 0);
 }
@@ -135,10 +205,30 @@ fn garbage_among_what_is_kept_costs_the_garbage() {
 fn a_ban_that_would_hit_its_author_or_the_node_is_refused_unless_forced() {
     let (_origin, aegis) = shop();
     let from = [("SSH_CONNECTION", "198.51.100.7 50000 192.0.2.1 22")];
-    fails(&aegis, &["ban", "198.51.100.0/24"], &from, "covers 198.51.100.7, where you are connected from: narrow it, or add --force");
-    assert_eq!(run(&aegis, &["ban", "198.51.100.0/24", "--force"], &from).status.code(), Some(0));
-    assert_eq!(run(&aegis, &["ban", "198.51.101.0/24"], &from).status.code(), Some(0));
-    fails(&aegis, &["ban", "127.0.0.1"], &[], "would hit 127.0.0.0/8 (loopback)");
+    fails(
+        &aegis,
+        &["ban", "198.51.100.0/24"],
+        &from,
+        "covers 198.51.100.7, where you are connected from: narrow it, or add --force",
+    );
+    assert_eq!(
+        run(&aegis, &["ban", "198.51.100.0/24", "--force"], &from)
+            .status
+            .code(),
+        Some(0)
+    );
+    assert_eq!(
+        run(&aegis, &["ban", "198.51.101.0/24"], &from)
+            .status
+            .code(),
+        Some(0)
+    );
+    fails(
+        &aegis,
+        &["ban", "127.0.0.1"],
+        &[],
+        "would hit 127.0.0.0/8 (loopback)",
+    );
     assert_eq!(why(&aegis, "127.0.0.1")["protected"]["what"], "loopback");
 }
 
@@ -146,20 +236,49 @@ fn a_ban_that_would_hit_its_author_or_the_node_is_refused_unless_forced() {
 fn what_makes_no_sense_is_refused_with_what_would() {
     let (_origin, aegis) = shop();
     for (args, part) in [
-        (&["ban", "nobody"][..], "\"nobody\" is not an address or prefix: write 192.0.2.7"),
-        (&["ban", "0.0.0.0/0"], "a prefix of 0 bits is outside 8..=32"),
-        (&["ban", "2001:db8::/16"], "a prefix of 16 bits is outside 32..=128"),
+        (
+            &["ban", "nobody"][..],
+            "\"nobody\" is not an address or prefix: write 192.0.2.7",
+        ),
+        (
+            &["ban", "0.0.0.0/0"],
+            "a prefix of 0 bits is outside 8..=32",
+        ),
+        (
+            &["ban", "2001:db8::/16"],
+            "a prefix of 16 bits is outside 32..=128",
+        ),
         (&["ban", "203.0.113.9/24"], "write 203.0.113.0/24"),
         (&["ban", "203.0.113.9", "--for", "10"], "a unit is missing"),
-        (&["ban", "203.0.113.9", "--for", "5000d"], "outside 1s to 3650d; or write `ever`"),
-        (&["ban", "203.0.113.9", "--site", "nope"], "there is no site `nope` here"),
-        (&["ban", "203.0.113.9", "--reason", "a\nb"], "the reason must be 1 to 256 bytes"),
-        (&["unban", "203.0.113.9"], "there is no ban or allow of 203.0.113.9"),
-        (&["verdicts", "list", "--in", "x"], "is not an address or prefix"),
+        (
+            &["ban", "203.0.113.9", "--for", "5000d"],
+            "outside 1s to 3650d; or write `ever`",
+        ),
+        (
+            &["ban", "203.0.113.9", "--site", "nope"],
+            "there is no site `nope` here",
+        ),
+        (
+            &["ban", "203.0.113.9", "--reason", "a\nb"],
+            "the reason must be 1 to 256 bytes",
+        ),
+        (
+            &["unban", "203.0.113.9"],
+            "there is no ban or allow of 203.0.113.9",
+        ),
+        (
+            &["verdicts", "list", "--in", "x"],
+            "is not an address or prefix",
+        ),
     ] {
         fails(&aegis, args, &[], part);
     }
     ok(&aegis, &["ban", "203.0.113.0/24"]);
-    fails(&aegis, &["unban", "203.0.113.9"], &[], "but one of 203.0.113.0/24: unban that, or allow 203.0.113.9");
+    fails(
+        &aegis,
+        &["unban", "203.0.113.9"],
+        &[],
+        "but one of 203.0.113.0/24: unban that, or allow 203.0.113.9",
+    );
     assert_eq!(run(&aegis, &["why", "x"], &[]).status.code(), Some(64));
 }

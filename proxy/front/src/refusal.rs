@@ -30,6 +30,10 @@ pub(crate) enum Refusal {
     TlsError,
     /// There is no certificate to show.
     NoCertificate,
+    /// The site asks clients for a certificate, and this one showed none.
+    NoClientCertificate,
+    /// The client's certificate is of nobody the site believes, over, revoked or too long.
+    ClientCertificate,
     /// Not one byte of a request within the idle time.
     Silent,
 }
@@ -49,6 +53,8 @@ impl Refusal {
             Self::TlsAlert => "tls_alert",
             Self::TlsError => "tls_error",
             Self::NoCertificate => "no_certificate",
+            Self::NoClientCertificate => "no_client_certificate",
+            Self::ClientCertificate => "client_certificate",
             Self::Silent => "silent",
         }
     }
@@ -78,6 +84,8 @@ impl Refusal {
             }
             "NO_APPLICATION_PROTOCOL" => Self::TlsAlpn,
             "CONNECTION_REJECTED" => Self::NoCertificate,
+            "PEER_DID_NOT_RETURN_A_CERTIFICATE" => Self::NoClientCertificate,
+            "CERTIFICATE_VERIFY_FAILED" => Self::ClientCertificate,
             _ if reason.contains("ALERT") => Self::TlsAlert,
             _ => Self::TlsError,
         }

@@ -4,11 +4,11 @@ use crate::accept::closed;
 use crate::conn::{Conn, Transport};
 use crate::door::Shared;
 use crate::guard::Guard;
+use crate::listeners::{Side, Stop};
 use crate::refusal::Refusal;
 use crate::tls::{facts, handshake};
 use crate::wire::{FIRST_MAX, Wire};
 use aegis_identity::{Alpn, Connection, Refuse, TlsFacts};
-use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ pub(crate) struct Accepted {
     pub(crate) tcp: TcpStream,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
-    pub(crate) tls: Option<SslAcceptor>,
+    pub(crate) side: Arc<Side>,
 }
 
 /// Serves it to its end.
@@ -29,17 +29,18 @@ pub(crate) async fn serve<A>(accepted: Accepted, shared: &Shared<A>)
 where
     A: ServerApp + Refuse + 'static,
 {
-    let Some(stream) = prepare(accepted, shared).await else {
+    let stop = accepted.side.stop();
+    let Some(stream) = prepare(accepted, &stop, shared).await else {
         return;
     };
     let mut next = Some(stream);
     while let Some(stream) = next {
-        next = shared.app.process_new(stream, &shared.stop).await;
+        next = shared.app.process_new(stream, &stop).await;
     }
 }
 
 /// Up to the first byte of a request; `None` if there will be none.
-async fn prepare<A>(accepted: Accepted, shared: &Shared<A>) -> Option<Stream>
+async fn prepare<A>(accepted: Accepted, stop: &Stop, shared: &Shared<A>) -> Option<Stream>
 where
     A: Refuse + 'static,
 {
@@ -47,13 +48,13 @@ where
         tcp,
         peer,
         local,
-        tls,
+        side,
     } = accepted;
     let facts_of =
         |tls: Option<TlsFacts>| Arc::new(Connection::new(shared.next_id(), peer, local, tls));
-    let Some(acceptor) = tls else {
+    let Some(acceptor) = side.acceptor() else {
         let mut conn = Conn::new(tcp, peer, local, false);
-        let came = within_idle_time(conn.wait_for_byte(), shared).await;
+        let came = within_idle_time(conn.wait_for_byte(), stop, shared).await;
         return came
             .then(|| wired(conn, facts_of(None), shared))
             .flatten()
@@ -68,7 +69,13 @@ where
             return None;
         }
     };
-    let agreed = facts(stream.ssl());
+    let agreed = match facts(stream.ssl()) {
+        Ok(agreed) => agreed,
+        Err(refusal) => {
+            refusal.count();
+            return None;
+        }
+    };
     // Pingora waits for the preface of HTTP/2 without an end; a request of HTTP/1.1 has its own time from here on.
     let wanted = if agreed.alpn == Some(Alpn::H2) {
         FIRST_MAX
@@ -76,7 +83,7 @@ where
         1
     };
     let mut wire = wired(stream, facts_of(Some(agreed)), shared)?;
-    let came = within_idle_time(wire.wait_for(wanted), shared).await;
+    let came = within_idle_time(wire.wait_for(wanted), stop, shared).await;
     came.then(|| Box::new(wire) as Stream)
 }
 
@@ -95,8 +102,12 @@ where
 }
 
 /// Whether first bytes come before the idle time is over and before the door closes.
-async fn within_idle_time<A>(first: impl Future<Output = bool>, shared: &Shared<A>) -> bool {
-    let mut stop = shared.stop.clone();
+async fn within_idle_time<A>(
+    first: impl Future<Output = bool>,
+    stop: &Stop,
+    shared: &Shared<A>,
+) -> bool {
+    let mut stop = stop.clone();
     tokio::select! {
         biased;
         came = first => came,

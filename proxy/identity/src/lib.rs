@@ -13,6 +13,6 @@ mod reject;
 mod request_id;
 
 pub use address::AddressText;
-pub use connection::{Alpn, Connection, TlsFacts};
+pub use connection::{Alpn, Asked, ClientCertificate, Connection, TlsFacts};
 pub use reject::{Refuse, Reject};
 pub use request_id::{RequestId, RequestIdError};

@@ -83,6 +83,9 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),
         tls_version: ctx.connection().and_then(Connection::tls_version),
+        client_cert: ctx
+            .client_certificate()
+            .map(|shown| (&*shown.subject, &*shown.fingerprint)),
         ja4: None,
         waf: ctx.waf.map(WafVerdict::as_str),
         error: ctx.fault.map(Fault::as_str),
@@ -143,6 +146,7 @@ pub(crate) fn refused(
         user_agent: None,
         referer: None,
         tls_version: connection.and_then(Connection::tls_version),
+        client_cert: None,
         ja4: None,
         waf: None,
         error: Some(fault.as_str()),

@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::inspect::Inspection;
 use crate::limits::stage::Asked;
 use crate::snapshot::{Place, Routed, Snapshot};
-use aegis_identity::{Connection, RequestId};
+use aegis_identity::{ClientCertificate, Connection, RequestId};
 use aegis_origin::{Endpoint, Pool};
 use aegis_telemetry::metrics::WafVerdict;
 use aegis_verdicts::FaultKind;
@@ -25,6 +25,8 @@ pub struct Ctx {
     pub(crate) started: Instant,
     pub(crate) version: Version,
     connection: Option<Arc<Connection>>,
+    /// The cache asks for itself, for whoever asked before.
+    pub(crate) is_subrequest: bool,
     /// The one configuration this request is served by; `None` while the node starts.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) place: Option<Place>,
@@ -72,6 +74,7 @@ impl Ctx {
             started: Instant::now(),
             version: Version::HTTP_11,
             connection: None,
+            is_subrequest: false,
             snapshot: None,
             place: None,
             is_refresh: false,
@@ -91,6 +94,7 @@ impl Ctx {
     pub(crate) fn begin(&mut self, session: &Session, snapshot: Option<Arc<Snapshot>>) {
         self.version = session.req_header().version;
         self.connection = connection(session);
+        self.is_subrequest = session.is_subrequest();
         self.snapshot = snapshot;
         self.is_refresh = session.is_subrequest();
     }
@@ -112,6 +116,11 @@ impl Ctx {
     /// `https` or `http`.
     pub(crate) fn scheme(&self) -> &'static str {
         self.connection().map_or("http", Connection::scheme)
+    }
+
+    /// The certificate the client showed, if the site of this request asks for one.
+    pub(crate) fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.routed()?.site_plan.gate.certificate(self)
     }
 
     /// Remembers what the WAF said, if it is graver than what it said before.

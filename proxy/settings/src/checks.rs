@@ -8,6 +8,7 @@ mod listeners;
 mod names;
 mod node;
 mod routes;
+mod site_tls;
 mod verdicts;
 
 use crate::context::Checker;
@@ -21,6 +22,7 @@ pub(crate) fn run(settings: &Settings, sites: &[Arc<Site>], checker: &mut Checke
     node::check(settings, checker);
     verdicts::check(settings, checker);
     listeners::check(settings, checker);
+    site_tls::check(settings, checker);
     names::check(settings, checker);
     routes::check(settings, checker);
     layers::check(settings, sites, checker);

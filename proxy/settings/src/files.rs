@@ -147,6 +147,12 @@ fn referenced(settings: &Settings) -> Vec<(String, PathBuf)> {
     }
     for (index, site) in settings.sites.iter().enumerate() {
         let key = format!("sites[{index}]");
+        if let Some(auth) = &site.client_auth {
+            out.push((format!("{key}.client_auth.ca"), auth.ca.clone()));
+            if let Some(crl) = &auth.crl {
+                out.push((format!("{key}.client_auth.crl"), crl.clone()));
+            }
+        }
         seclang(&format!("{key}.waf"), site.waf.as_ref(), &mut out);
         for (at, route) in site.routes.iter().enumerate() {
             seclang(
@@ -170,7 +176,8 @@ fn variables(settings: &Settings, checker: &mut Checker<'_, '_>) {
     let keys = settings.certificates.iter().enumerate();
     let keys = keys.map(|(index, one)| (format!("certificates[{index}].key"), &one.key));
     let tokens = settings.node.admin.tokens.iter().enumerate();
-    let tokens = tokens.map(|(index, one)| (format!("node.admin.tokens[{index}].secret"), &one.secret));
+    let tokens =
+        tokens.map(|(index, one)| (format!("node.admin.tokens[{index}].secret"), &one.secret));
     for (key, secret) in keys.chain(tokens) {
         if let Secret::Env(name) = secret
             && !checker.is_bad(&key)

@@ -173,10 +173,7 @@ impl Networks {
 }
 
 /// In order, without gaps or overlaps between neighbours.
-fn merged<T: Ord + Copy>(
-    mut ranges: Vec<(T, T)>,
-    after: impl Fn(T) -> Option<T>,
-) -> Vec<(T, T)> {
+fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>, after: impl Fn(T) -> Option<T>) -> Vec<(T, T)> {
     ranges.sort_unstable();
     let mut out: Vec<(T, T)> = Vec::with_capacity(ranges.len());
     for (first, last) in ranges {
@@ -218,22 +215,60 @@ mod tests {
             ("::1", "::1"),
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
         ] {
-            assert_eq!(text.parse::<Network>().map(|n| n.to_string()), Ok(shown.to_owned()));
+            assert_eq!(
+                text.parse::<Network>().map(|n| n.to_string()),
+                Ok(shown.to_owned())
+            );
         }
-        for text in ["", "x", "10.0.0.0/33", "10.0.0.0/08", "10.0.0.0/+8", "::/129", "::ffff:10.0.0.0/8", "10.0.0/8", "fe80::1%eth0", "/8"] {
+        for text in [
+            "",
+            "x",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "::/129",
+            "::ffff:10.0.0.0/8",
+            "10.0.0/8",
+            "fe80::1%eth0",
+            "/8",
+        ] {
             assert_eq!(text.parse::<Network>(), Err(NetworkError::Form), "{text}");
         }
         let meant = "10.0.0.0/8".parse().unwrap();
-        assert_eq!("10.1.0.0/8".parse::<Network>(), Err(NetworkError::HostBits(meant)));
+        assert_eq!(
+            "10.1.0.0/8".parse::<Network>(),
+            Err(NetworkError::HostBits(meant))
+        );
     }
 
     #[test]
     fn a_set_holds_the_addresses_of_its_networks_and_no_others() {
-        let set = set(&["10.0.0.0/9", "10.128.0.0/9", "192.0.2.7", "fd00::/8", "0.0.0.0/32"]);
-        for inside in ["10.0.0.0", "10.255.255.255", "192.0.2.7", "::ffff:10.1.2.3", "fd12::1", "0.0.0.0"] {
+        let set = set(&[
+            "10.0.0.0/9",
+            "10.128.0.0/9",
+            "192.0.2.7",
+            "fd00::/8",
+            "0.0.0.0/32",
+        ]);
+        for inside in [
+            "10.0.0.0",
+            "10.255.255.255",
+            "192.0.2.7",
+            "::ffff:10.1.2.3",
+            "fd12::1",
+            "0.0.0.0",
+        ] {
             assert!(set.contains(inside.parse().unwrap()), "{inside}");
         }
-        for outside in ["9.255.255.255", "11.0.0.0", "192.0.2.6", "192.0.2.8", "fe00::", "fcff::", "0.0.0.1"] {
+        for outside in [
+            "9.255.255.255",
+            "11.0.0.0",
+            "192.0.2.6",
+            "192.0.2.8",
+            "fe00::",
+            "fcff::",
+            "0.0.0.1",
+        ] {
             assert!(!set.contains(outside.parse().unwrap()), "{outside}");
         }
         assert_eq!(set.v4.len(), 3, "neighbours are one");
@@ -255,7 +290,13 @@ mod tests {
         ] {
             assert!(set(everyone).half_of().is_some(), "{everyone:?}");
         }
-        for few in [&["64.0.0.0/2"][..], &["10.0.0.0/8", "fc00::/7"], &["2000::/5"], &["8000::/1"], &[]] {
+        for few in [
+            &["64.0.0.0/2"][..],
+            &["10.0.0.0/8", "fc00::/7"],
+            &["2000::/5"],
+            &["8000::/1"],
+            &[],
+        ] {
             assert_eq!(set(few).half_of(), None, "{few:?}");
         }
     }

@@ -122,9 +122,14 @@ mod tests {
 
     #[test]
     fn secrets_in_a_query_are_masked_and_nothing_else_is_touched() {
-        let shown = |text: &'static str| String::from_utf8(target(text.as_bytes()).into_owned()).expect("text");
+        let shown = |text: &'static str| {
+            String::from_utf8(target(text.as_bytes()).into_owned()).expect("text")
+        };
         for (given, expected) in [
-            ("/login?user=a&password=b", "/login?user=a&password=(masked)"),
+            (
+                "/login?user=a&password=b",
+                "/login?user=a&password=(masked)",
+            ),
             ("/?api_TOKEN=b&x=1", "/?api_TOKEN=(masked)&x=1"),
             ("/?a=1;secret=2;b=3", "/?a=1;secret=(masked);b=3"),
             ("/?%70assword=b", "/?%70assword=(masked)"),
@@ -147,8 +152,14 @@ mod tests {
         assert!(!is_secret("test_iban"));
         set(&["test_iban".to_owned()]);
         assert!(is_secret("Test_IBAN") && !is_secret("test_iban2"));
-        assert_eq!(&*target(b"/?test_iban=DE1&x=1"), b"/?test_iban=(masked)&x=1");
-        assert_eq!(text("POST /?x=1&test_iban=DE1 HTTP/1.1"), "POST /?x=1&test_iban=(masked) HTTP/1.1");
+        assert_eq!(
+            &*target(b"/?test_iban=DE1&x=1"),
+            b"/?test_iban=(masked)&x=1"
+        );
+        assert_eq!(
+            text("POST /?x=1&test_iban=DE1 HTTP/1.1"),
+            "POST /?x=1&test_iban=(masked) HTTP/1.1"
+        );
         set(&[]);
     }
 }

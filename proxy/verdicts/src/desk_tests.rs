@@ -44,12 +44,18 @@ fn those_who_watch_are_told_every_change_in_order() {
     let all = desk.watch(Watch::All, 10);
     let first = ban("203.0.113.9", Scope::Node, false);
     assert_eq!(put(&desk, first.clone()), 1);
-    assert_eq!(put(&desk, ban("203.0.113.8", Scope::Site("shop".into()), true)), 2);
+    assert_eq!(
+        put(&desk, ban("203.0.113.8", Scope::Site("shop".into()), true)),
+        2
+    );
     let (removed, number) = desk.remove(first.prefix, &Scope::Node).unwrap();
     assert_eq!((removed, number, desk.number()), (first.clone(), 3, 3));
     assert!(desk.remove(first.prefix, &Scope::Node).is_none());
     let told = taken(&all);
-    assert_eq!(told.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        told.iter().map(|(number, _)| *number).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     assert_eq!(told[0].1, Change::Put(first.clone()));
     assert_eq!(
         told[2].1,
@@ -186,7 +192,8 @@ fn a_clock_that_is_set_back_or_forth_changes_no_ban() {
     put(&desk, until);
     let holds = |seconds| {
         let at = start + Duration::from_secs(seconds);
-        desk.ban(address("203.0.113.9"), Asked::Connection, at).is_some()
+        desk.ban(address("203.0.113.9"), Asked::Connection, at)
+            .is_some()
     };
     assert!(holds(59));
     assert!(!holds(60));

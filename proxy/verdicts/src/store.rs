@@ -65,10 +65,9 @@ impl Store {
         if let Some(bytes) = found.bytes(&dir.join("journal"), JOURNAL_MAX * 2) {
             for change in found.changes(&dir.join("journal"), &bytes) {
                 match change {
-                    Change::Put(verdict) => drop(kept.insert(
-                        (verdict.prefix, verdict.scope.clone()),
-                        verdict,
-                    )),
+                    Change::Put(verdict) => {
+                        drop(kept.insert((verdict.prefix, verdict.scope.clone()), verdict))
+                    }
                     Change::Removed { prefix, scope } => drop(kept.remove(&(prefix, scope))),
                 }
             }
@@ -134,7 +133,9 @@ impl Store {
                 "the journal can take nothing more until a snapshot is written",
             ));
         }
-        self.journal.write_all(&bytes).inspect_err(|_| self.torn = true)?;
+        self.journal
+            .write_all(&bytes)
+            .inspect_err(|_| self.torn = true)?;
         self.journal_bytes += bytes.len() as u64;
         Ok(())
     }

@@ -46,7 +46,9 @@ fn kept(dir: &Path) -> Vec<String> {
 fn begun() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(dir.path()).unwrap().unwrap();
-    store.snapshot(&table(&[ban("203.0.113.1")]), NOW, 0).unwrap();
+    store
+        .snapshot(&table(&[ban("203.0.113.1")]), NOW, 0)
+        .unwrap();
     (dir, store)
 }
 
@@ -101,13 +103,21 @@ fn a_torn_end_costs_what_is_torn_and_is_told() {
     assert_eq!(kept(dir.path()), ["203.0.113.1", "203.0.113.2"]);
     let problems = Store::read(dir.path()).problems;
     assert_eq!(problems.len(), 1);
-    assert!(problems[0].contains("the journal is damaged from byte"), "{problems:?}");
+    assert!(
+        problems[0].contains("the journal is damaged from byte"),
+        "{problems:?}"
+    );
     assert!(dir.path().join("journal.damaged").exists());
 }
 
 #[test]
 fn garbage_anywhere_is_set_aside_and_nothing_panics() {
-    for garbage in [&b"x"[..], b"AEGISVRJ\x01\x00", b"AEGISVRJ\x09\x00", &[0xff; 4096]] {
+    for garbage in [
+        &b"x"[..],
+        b"AEGISVRJ\x01\x00",
+        b"AEGISVRJ\x09\x00",
+        &[0xff; 4096],
+    ] {
         let (dir, mut store) = begun();
         store.append([put("203.0.113.2")], 0).unwrap();
         fs::write(dir.path().join("snapshot"), garbage).unwrap();
@@ -156,7 +166,9 @@ fn a_store_just_opened_takes_changes_after_its_first_snapshot() {
     let mut store = Store::open(dir.path()).unwrap().unwrap();
     assert!(store.wants_snapshot() && store.has_changes());
     assert!(store.append([put("203.0.113.2")], 0).is_err());
-    store.snapshot(&table(&[ban("203.0.113.1")]), NOW, 0).unwrap();
+    store
+        .snapshot(&table(&[ban("203.0.113.1")]), NOW, 0)
+        .unwrap();
     assert!(!store.wants_snapshot());
     store.append([put("203.0.113.2")], 0).unwrap();
     assert_eq!(kept(dir.path()), ["203.0.113.1", "203.0.113.2"]);
@@ -169,14 +181,19 @@ fn what_is_written_is_told_in_the_time_of_the_wall_clock() {
     store.append([put("203.0.113.2")], -3_600_000).unwrap();
     store.sync().unwrap();
     let found = Store::read(dir.path()).verdicts;
-    let second = found.iter().find(|v| v.prefix == "203.0.113.2".parse().unwrap());
+    let second = found
+        .iter()
+        .find(|v| v.prefix == "203.0.113.2".parse().unwrap());
     let second = second.unwrap();
     assert_eq!((second.since, second.until), (NOW - HOUR, Some(NOW)));
     store
         .snapshot(&table(&[ban("203.0.113.2")]), NOW, 3_600_000)
         .unwrap();
     let found = Store::read(dir.path()).verdicts;
-    assert_eq!((found[0].since, found[0].until), (NOW + HOUR, Some(NOW + 2 * HOUR)));
+    assert_eq!(
+        (found[0].since, found[0].until),
+        (NOW + HOUR, Some(NOW + 2 * HOUR))
+    );
 }
 
 #[test]

@@ -40,11 +40,17 @@ impl Clerk {
             return Ok(Scope::Node);
         };
         let current = self.0.current.lock();
-        let sites = current.as_ref().map_or(&[][..], |(validated, _)| &validated.sites);
+        let sites = current
+            .as_ref()
+            .map_or(&[][..], |(validated, _)| &validated.sites);
         if sites.iter().any(|one| one.name == site) {
             return Ok(Scope::Site(site.into()));
         }
-        let mut names: Vec<_> = sites.iter().take(SITES_SHOWN).map(|one| one.name.as_str()).collect();
+        let mut names: Vec<_> = sites
+            .iter()
+            .take(SITES_SHOWN)
+            .map(|one| one.name.as_str())
+            .collect();
         if sites.len() > SITES_SHOWN {
             names.push("…");
         }
@@ -76,7 +82,9 @@ impl Clerk {
             reason: put.reason.as_str().into(),
             request: None,
             since: now.now,
-            until: put.length.map(|length| now.now.saturating_add(super::millis(length))),
+            until: put
+                .length
+                .map(|length| now.now.saturating_add(super::millis(length))),
             l7_only: false,
             hits: 0,
         };
@@ -118,7 +126,11 @@ impl Clerk {
             }
         }
         if removed.is_empty() {
-            return Err(Refused::NotFound(self.why_not_there(prefix, site.as_deref(), now)));
+            return Err(Refused::NotFound(self.why_not_there(
+                prefix,
+                site.as_deref(),
+                now,
+            )));
         }
         Ok(json!({ "removed": removed, "kept": self.0.is_kept(number) }))
     }
@@ -175,15 +187,23 @@ impl Orders for Clerk {
         if let Some(kind) = &wanted.kind
             && !["ban", "allow"].contains(&kind.as_str())
         {
-            return Err(Refused::Wrong(format!("`{kind}` is neither `ban` nor `allow`")));
+            return Err(Refused::Wrong(format!(
+                "`{kind}` is neither `ban` nor `allow`"
+            )));
         }
         let is_wanted = |verdict: &Verdict| {
             within.is_none_or(|within| within.covers(&verdict.prefix))
-                && wanted.kind.as_ref().is_none_or(|kind| *kind == kind_of(verdict))
-                && wanted.site.as_ref().is_none_or(|site| match &verdict.scope {
-                    Scope::Node => site == "node",
-                    Scope::Site(there) => **there == *site.as_str(),
-                })
+                && wanted
+                    .kind
+                    .as_ref()
+                    .is_none_or(|kind| *kind == kind_of(verdict))
+                && wanted
+                    .site
+                    .as_ref()
+                    .is_none_or(|site| match &verdict.scope {
+                        Scope::Node => site == "node",
+                        Scope::Site(there) => **there == *site.as_str(),
+                    })
                 && wanted.by.as_ref().is_none_or(|by| {
                     by == author_kind(&verdict.author) || by == verdict.author.name()
                 })
@@ -199,20 +219,29 @@ impl Orders for Clerk {
             let (page, after) = table.list(from, most, now.now);
             scanned += most;
             next = after;
-            found.extend(page.iter().filter(|verdict| is_wanted(verdict)).map(|verdict| told(verdict, now)));
+            found.extend(
+                page.iter()
+                    .filter(|verdict| is_wanted(verdict))
+                    .map(|verdict| told(verdict, now)),
+            );
         }
         let stats = table.stats();
-        Ok(json!({ "verdicts": found, "next": next, "entries": stats.entries, "entries_max": stats.entries_max }))
+        Ok(
+            json!({ "verdicts": found, "next": next, "entries": stats.entries, "entries_max": stats.entries_max }),
+        )
     }
 }
 
 fn prefix(text: &str) -> Result<Prefix, Refused> {
-    text.parse().map_err(|error: VerdictError| Refused::Wrong(error.to_string()))
+    text.parse()
+        .map_err(|error: VerdictError| Refused::Wrong(error.to_string()))
 }
 
 fn refused(error: VerdictError) -> Refused {
     match error {
-        VerdictError::Protected { .. } | VerdictError::Yourself(_) => Refused::Unsafe(error.to_string()),
+        VerdictError::Protected { .. } | VerdictError::Yourself(_) => {
+            Refused::Unsafe(error.to_string())
+        }
         error => Refused::Wrong(error.to_string()),
     }
 }
@@ -225,13 +254,22 @@ fn kind_of(verdict: &Verdict) -> &'static str {
 }
 
 fn author_kind(author: &Author) -> &'static str {
-    if author.is_operator() { "operator" } else { "rule" }
+    if author.is_operator() {
+        "operator"
+    } else {
+        "rule"
+    }
 }
 
 fn told(verdict: &Verdict, now: Now) -> Value {
     let time = |millis: Millis| {
         let wall = i64::try_from(millis.saturating_add_signed(now.ahead)).ok()?;
-        Some(Timestamp::from_millisecond(wall).ok()?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        Some(
+            Timestamp::from_millisecond(wall)
+                .ok()?
+                .strftime("%Y-%m-%dT%H:%M:%SZ")
+                .to_string(),
+        )
     };
     json!({
         "kind": kind_of(verdict),

@@ -32,7 +32,10 @@ pub(super) fn find(settings: &Settings, snapshot: Option<&Snapshot>) -> NeverBan
     for gateway in gateways() {
         add(gateway.into(), "gateway");
     }
-    for pool in snapshot.into_iter().flat_map(|snapshot| snapshot.pools.iter()) {
+    for pool in snapshot
+        .into_iter()
+        .flat_map(|snapshot| snapshot.pools.iter())
+    {
         for server in pool.view() {
             add(server.address.ip().into(), "origin");
         }
@@ -50,7 +53,8 @@ fn gateways() -> Vec<IpAddr> {
     let read = |path: &str| {
         let mut bytes = Vec::new();
         // Where there is no such file there is no such route.
-        let _absent = File::open(path).and_then(|file| file.take(ROUTES_MAX).read_to_end(&mut bytes));
+        let _absent =
+            File::open(path).and_then(|file| file.take(ROUTES_MAX).read_to_end(&mut bytes));
         String::from_utf8_lossy(&bytes).into_owned()
     };
     let v4 = read("/proc/net/route");
@@ -101,9 +105,13 @@ mod tests {
             assert_eq!(gateway_v4(other), None, "{other}");
         }
         let zeros = "0".repeat(32);
-        let v6 = format!("{zeros} 00 {zeros} 00 fe800000000000000000000000000001 00000400 1 0 3 eth0");
+        let v6 =
+            format!("{zeros} 00 {zeros} 00 fe800000000000000000000000000001 00000400 1 0 3 eth0");
         assert_eq!(gateway_v6(&v6), Some("fe80::1".parse().unwrap()));
-        let on_link = format!("fe80{} 40 {zeros} 00 {zeros} 00000100 1 0 1 eth0", "0".repeat(28));
+        let on_link = format!(
+            "fe80{} 40 {zeros} 00 {zeros} 00000100 1 0 1 eth0",
+            "0".repeat(28)
+        );
         assert_eq!(gateway_v6(&on_link), None);
         assert_eq!(gateway_v6("x"), None);
     }

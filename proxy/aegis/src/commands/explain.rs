@@ -201,7 +201,13 @@ fn request_text(value: &Value) -> String {
     );
     if e.action == "ban" {
         for rule in &e.rules {
-            line!(out, "  why     {}   {} by {}", tame(&rule.message), tame(&rule.variable), tame(&rule.value));
+            line!(
+                out,
+                "  why     {}   {} by {}",
+                tame(&rule.message),
+                tame(&rule.variable),
+                tame(&rule.value)
+            );
         }
         line!(out, "  request {}", tame(&e.request_id));
         line!(out, "  more    aegis why {}", tame(&e.client));

@@ -135,8 +135,18 @@ fn why_text(answer: &Value) -> String {
         if index > 0 {
             out.push('\n');
         }
-        let beaten = if verdict["holds"] == true { "" } else { "   (another one goes before it)" };
-        line!(out, "{address} is {} {}, {}{beaten}", done(&verdict["kind"]), place(verdict), end(verdict));
+        let beaten = if verdict["holds"] == true {
+            ""
+        } else {
+            "   (another one goes before it)"
+        };
+        line!(
+            out,
+            "{address} is {} {}, {}{beaten}",
+            done(&verdict["kind"]),
+            place(verdict),
+            end(verdict)
+        );
         let prefix = text_of(&verdict["prefix"]);
         if prefix != address {
             line!(out, "  as      {prefix}");
@@ -150,7 +160,11 @@ fn why_text(answer: &Value) -> String {
         let since = text_of(&verdict["since"]);
         let hits = verdict["hits"].as_u64().unwrap_or(0);
         if verdict["kind"] == "ban" {
-            let deep = if verdict["http_only"] == true { "requests; the connection is let in" } else { "requests and connections" };
+            let deep = if verdict["http_only"] == true {
+                "requests; the connection is let in"
+            } else {
+                "requests and connections"
+            };
             line!(out, "  since   {since}, {hits} refused ({deep})");
         } else {
             line!(out, "  since   {since}");
@@ -168,10 +182,22 @@ fn put_text(answer: &Value) -> String {
     let mut out = String::new();
     let verdict = &answer["verdict"];
     let prefix = text_of(&verdict["prefix"]);
-    line!(out, "{} {prefix} {}, {}", done(&verdict["kind"]), place(verdict), end(verdict));
+    line!(
+        out,
+        "{} {prefix} {}, {}",
+        done(&verdict["kind"]),
+        place(verdict),
+        end(verdict)
+    );
     let replaced = &answer["replaced"];
     if replaced.is_object() {
-        line!(out, "  instead of: {} {}, {}", done(&replaced["kind"]), end(replaced), text_of(&replaced["reason"]));
+        line!(
+            out,
+            "  instead of: {} {}, {}",
+            done(&replaced["kind"]),
+            end(replaced),
+            text_of(&replaced["reason"])
+        );
     }
     line!(out, "  undo    aegis unban {prefix}");
     unkept(answer, &mut out);
@@ -197,7 +223,10 @@ fn unban_text(answer: &Value) -> String {
 
 fn unkept(answer: &Value, out: &mut String) {
     if answer["kept"] == false {
-        line!(out, "  warning this holds now, but could not be written to disk: a restart may forget it (see the node's log)");
+        line!(
+            out,
+            "  warning this holds now, but could not be written to disk: a restart may forget it (see the node's log)"
+        );
     }
 }
 
@@ -207,23 +236,52 @@ fn list_text(answer: &Value) -> String {
     let rows: Vec<[String; 5]> = verdicts
         .iter()
         .map(|verdict| {
-            let left = verdict["seconds_left"].as_u64().map_or("ever".to_owned(), span);
-            let site = verdict["site"].as_str().map_or("every site".to_owned(), tame);
-            [text_of(&verdict["prefix"]), text_of(&verdict["kind"]), left, site, author(verdict)]
+            let left = verdict["seconds_left"]
+                .as_u64()
+                .map_or("ever".to_owned(), span);
+            let site = verdict["site"]
+                .as_str()
+                .map_or("every site".to_owned(), tame);
+            [
+                text_of(&verdict["prefix"]),
+                text_of(&verdict["kind"]),
+                left,
+                site,
+                author(verdict),
+            ]
         })
         .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths = [width(0), width(1), width(2), width(3), width(4)];
     for ([prefix, kind, left, site, by], verdict) in rows.iter().zip(verdicts) {
         line!(
             out,
             "{prefix:0$}  {kind:1$}  {left:2$}  {site:3$}  {by:4$}  {reason}",
-            widths[0], widths[1], widths[2], widths[3], widths[4],
+            widths[0],
+            widths[1],
+            widths[2],
+            widths[3],
+            widths[4],
             reason = text_of(&verdict["reason"])
         );
     }
-    let more = if answer["more"] == true { "; there are more, see --limit" } else { "" };
-    line!(out, "{} shown, {} kept of at most {}{more}", rows.len(), answer["entries"], answer["entries_max"]);
+    let more = if answer["more"] == true {
+        "; there are more, see --limit"
+    } else {
+        ""
+    };
+    line!(
+        out,
+        "{} shown, {} kept of at most {}{more}",
+        rows.len(),
+        answer["entries"],
+        answer["entries_max"]
+    );
     out
 }
 
@@ -242,7 +300,8 @@ mod tests {
 
     #[test]
     fn why_has_the_answer_first_and_the_way_out_last() {
-        let text = why_text(&json!({ "address": "203.0.113.9", "verdicts": [ban()], "protected": null }));
+        let text =
+            why_text(&json!({ "address": "203.0.113.9", "verdicts": [ban()], "protected": null }));
         assert_eq!(
             text,
             "203.0.113.9 is banned on site shop.example.com, until 2026-11-20T18:14:11Z (in 7 min 3 s)\n\
@@ -263,8 +322,14 @@ mod tests {
     #[test]
     fn what_was_done_can_be_undone_and_what_is_not_kept_is_said() {
         let text = put_text(&json!({ "verdict": ban(), "replaced": null, "kept": false }));
-        assert!(text.starts_with("banned 203.0.113.9 on site shop.example.com, until"), "{text}");
-        assert!(text.contains("aegis unban 203.0.113.9") && text.contains("warning"), "{text}");
+        assert!(
+            text.starts_with("banned 203.0.113.9 on site shop.example.com, until"),
+            "{text}"
+        );
+        assert!(
+            text.contains("aegis unban 203.0.113.9") && text.contains("warning"),
+            "{text}"
+        );
         let text = unban_text(&json!({ "removed": [ban()], "kept": true }));
         assert!(text.starts_with("no longer banned: 203.0.113.9"), "{text}");
     }
@@ -274,10 +339,18 @@ mod tests {
         let mut ever = ban();
         ever["seconds_left"] = Value::Null;
         ever["site"] = Value::Null;
-        let text = list_text(&json!({ "verdicts": [ban(), ever], "more": false, "entries": 2, "entries_max": 10 }));
+        let text = list_text(
+            &json!({ "verdicts": [ban(), ever], "more": false, "entries": 2, "entries_max": 10 }),
+        );
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[0].starts_with("203.0.113.9  ban  7 min 3 s  shop.example.com  rule waf"), "{text}");
-        assert!(lines[1].starts_with("203.0.113.9  ban  ever       every site "), "{text}");
+        assert!(
+            lines[0].starts_with("203.0.113.9  ban  7 min 3 s  shop.example.com  rule waf"),
+            "{text}"
+        );
+        assert!(
+            lines[1].starts_with("203.0.113.9  ban  ever       every site "),
+            "{text}"
+        );
         assert_eq!(lines[2], "2 shown, 2 kept of at most 10");
     }
 }

@@ -45,7 +45,9 @@ where
     let change = write::change_of(request.uri().path()).filter(|_| access == Access::Socket);
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match change {
-        Some(what) if request.method() == Method::POST => write::write(request, what, ask, peer).await,
+        Some(what) if request.method() == Method::POST => {
+            write::write(request, what, ask, peer).await
+        }
         Some(_) => not_allowed("POST only\n", "POST"),
         None if !reads => not_allowed("GET and HEAD only\n", "GET, HEAD"),
         None => read(&request, ask, access, peer),
@@ -73,7 +75,12 @@ fn read<B>(request: &Request<B>, ask: &Ask, access: Access, peer: Peer) -> Answe
         }
         _ => {}
     }
-    if let Err(denied) = admit(request.headers(), peer, &ask.questions.tokens(), AdminRole::Read) {
+    if let Err(denied) = admit(
+        request.headers(),
+        peer,
+        &ask.questions.tokens(),
+        AdminRole::Read,
+    ) {
         return problem(denied.status, &denied.why);
     }
     match request.uri().path() {

@@ -146,7 +146,9 @@ fn the_loopback_address_answers_to_loopback_names_only() {
         let got = asked(request, &ask(), Access::Loopback).status();
         assert_eq!(got, status, "{host}");
     }
-    let none = Request::get("/livez").body(Full::default()).expect("a request");
+    let none = Request::get("/livez")
+        .body(Full::default())
+        .expect("a request");
     assert_eq!(asked(none, &ask(), Access::Loopback).status(), 421);
 }
 
@@ -183,8 +185,7 @@ fn the_socket_answers_questions() {
         .went_live("a3f9", From::LastGood, vec!["w".into()]);
     ask.state.tried(&["bad".into()]);
     let status: Value =
-        serde_json::from_str(&body(asked(get("/status"), &ask, Access::Socket)))
-            .expect("JSON");
+        serde_json::from_str(&body(asked(get("/status"), &ask, Access::Socket))).expect("JSON");
     assert_eq!(status["config"]["live"]["id"], "a3f9");
     assert_eq!(status["config"]["live"]["from"], "last-known-good");
     assert_eq!(status["config"]["last_try"]["result"], "rejected");
@@ -272,11 +273,28 @@ fn without_tokens_the_operators_of_the_machine_change_and_whoever_opens_the_sock
         uid: Some(0),
         pid: None,
     };
-    assert_eq!(asked_by(root, ban(BODY), &ask, Access::Socket).status(), 200);
-    assert_eq!(asked_by(STRANGER, ban(BODY), &ask, Access::Socket).status(), 403);
-    assert_eq!(asked_by(Peer::default(), ban(BODY), &ask, Access::Socket).status(), 403);
-    assert_eq!(asked_by(STRANGER, get("/status"), &ask, Access::Socket).status(), 200);
-    let authors: Vec<_> = book.0.lock().iter().map(|(_, author)| author.clone()).collect();
+    assert_eq!(
+        asked_by(root, ban(BODY), &ask, Access::Socket).status(),
+        200
+    );
+    assert_eq!(
+        asked_by(STRANGER, ban(BODY), &ask, Access::Socket).status(),
+        403
+    );
+    assert_eq!(
+        asked_by(Peer::default(), ban(BODY), &ask, Access::Socket).status(),
+        403
+    );
+    assert_eq!(
+        asked_by(STRANGER, get("/status"), &ask, Access::Socket).status(),
+        200
+    );
+    let authors: Vec<_> = book
+        .0
+        .lock()
+        .iter()
+        .map(|(_, author)| author.clone())
+        .collect();
     assert_eq!(authors.len(), 2);
     assert_eq!(authors[1], "root");
 }
@@ -286,15 +304,25 @@ fn with_tokens_a_change_needs_one_with_the_role_and_strangers_need_one_to_read()
     let (_dir, tokens) = tokens();
     let book = Arc::<Book>::default();
     let ask = ask_with(tokens, Arc::clone(&book));
-    let status = |peer, request| asked_by(peer, request, &ask, Access::Socket).status().as_u16();
+    let status = |peer, request| {
+        asked_by(peer, request, &ask, Access::Socket)
+            .status()
+            .as_u16()
+    };
     assert_eq!(status(operator(), ban(BODY)), 401);
     assert_eq!(status(STRANGER, showing(OPS, ban(BODY))), 200);
     assert_eq!(status(operator(), showing(EYE, ban(BODY))), 403);
-    assert_eq!(status(operator(), showing("0123456789abcdeX", ban(BODY))), 401);
+    assert_eq!(
+        status(operator(), showing("0123456789abcdeX", ban(BODY))),
+        401
+    );
     assert_eq!(status(operator(), get("/status")), 200);
     assert_eq!(status(STRANGER, get("/status")), 401);
     assert_eq!(status(STRANGER, showing(EYE, get("/events?recent=0"))), 200);
-    assert_eq!(status(STRANGER, showing(OPS, get("/why?ip=203.0.113.9"))), 403);
+    assert_eq!(
+        status(STRANGER, showing(OPS, get("/why?ip=203.0.113.9"))),
+        403
+    );
     for open in ["/livez", "/metrics"] {
         assert_eq!(status(STRANGER, get(open)), 200, "{open}");
     }
@@ -316,8 +344,20 @@ fn a_change_is_a_post_of_json_of_bounded_size_on_the_socket() {
     assert_eq!(status(form), 415);
     assert_eq!(status(ban("{")), 400);
     assert_eq!(status(ban("")), 400);
-    assert_eq!(status(ban(&format!("{}{BODY}", " ".repeat((16 << 10) - BODY.len())))), 200);
-    assert_eq!(status(ban(&format!("{}{BODY}", " ".repeat((16 << 10) - BODY.len() + 1)))), 413);
+    assert_eq!(
+        status(ban(&format!(
+            "{}{BODY}",
+            " ".repeat((16 << 10) - BODY.len())
+        ))),
+        200
+    );
+    assert_eq!(
+        status(ban(&format!(
+            "{}{BODY}",
+            " ".repeat((16 << 10) - BODY.len() + 1)
+        ))),
+        413
+    );
     let refused = asked(get("/ban"), &ask, Access::Socket);
     assert_eq!(
         (refused.status().as_u16(), &refused.headers()[ALLOW]),
@@ -350,7 +390,11 @@ fn what_cannot_be_done_says_why_and_every_try_is_written_down() {
         })
     };
     assert!(said("/ban", "refused", "ban 127.0.0.1 for 1d: by hand"));
-    assert!(said("/ban", "done", "ban 127.0.0.1 for 1d, forced: by hand"));
+    assert!(said(
+        "/ban",
+        "done",
+        "ban 127.0.0.1 for 1d, forced: by hand"
+    ));
     assert!(said("/unban", "refused", "unban 203.0.113.1"));
 }
 
@@ -358,12 +402,24 @@ fn what_cannot_be_done_says_why_and_every_try_is_written_down() {
 fn why_and_verdicts_answer_questions() {
     let ask = ask();
     let text = |path: &str| body(asked(get(path), &ask, Access::Socket));
-    assert_eq!(text("/why?ip=2001:db8::1"), "{\"address\":\"2001:db8::1\"}\n");
+    assert_eq!(
+        text("/why?ip=2001:db8::1"),
+        "{\"address\":\"2001:db8::1\"}\n"
+    );
     assert_eq!(
         text("/verdicts?from=7&limit=5000&site=shop"),
         "{\"from\":7,\"limit\":1000,\"site\":\"shop\"}\n"
     );
-    for path in ["/why", "/why?ip=x", "/verdicts?from=-1", "/verdicts?limit=x"] {
-        assert_eq!(asked(get(path), &ask, Access::Socket).status(), 400, "{path}");
+    for path in [
+        "/why",
+        "/why?ip=x",
+        "/verdicts?from=-1",
+        "/verdicts?limit=x",
+    ] {
+        assert_eq!(
+            asked(get(path), &ask, Access::Socket).status(),
+            400,
+            "{path}"
+        );
     }
 }

@@ -59,7 +59,9 @@ pub(super) fn admit(
             .split_at_checked(7)
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "));
         let Some((_, secret)) = secret else {
-            return Err(unauthorized("a token is shown as `Authorization: Bearer …`"));
+            return Err(unauthorized(
+                "a token is shown as `Authorization: Bearer …`",
+            ));
         };
         let Some(token) = tokens.find(secret) else {
             return Err(unauthorized("this token is none of node.admin.tokens"));
@@ -76,9 +78,9 @@ pub(super) fn admit(
         };
     }
     match (role, tokens.is_empty(), peer.is_operator()) {
-        (AdminRole::Read, true, _) | (AdminRole::Read, false, true) | (AdminRole::Ban, true, true) => {
-            Ok(peer.name())
-        }
+        (AdminRole::Read, true, _)
+        | (AdminRole::Read, false, true)
+        | (AdminRole::Ban, true, true) => Ok(peer.name()),
         (_, false, _) => Err(unauthorized(
             "this needs a token of node.admin.tokens: set AEGIS_TOKEN, or give --token-file FILE",
         )),

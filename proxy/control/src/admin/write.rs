@@ -1,8 +1,8 @@
 //! What changes something: `POST` with a body of JSON, on the socket only. Each is written down, done or not.
 
+use super::Ask;
 use super::answer::{Answer, json_answer, problem};
 use super::who::{Peer, admit};
-use super::Ask;
 use crate::orders::{Order, Refused};
 use aegis_settings::model::AdminRole;
 use aegis_telemetry::events::AdminWrite;
@@ -28,7 +28,12 @@ pub(super) fn change_of(path: &str) -> Option<&'static str> {
     }
 }
 
-pub(super) async fn write<B>(request: Request<B>, what: &'static str, ask: &Ask, peer: Peer) -> Answer
+pub(super) async fn write<B>(
+    request: Request<B>,
+    what: &'static str,
+    ask: &Ask,
+    peer: Peer,
+) -> Answer
 where
     B: Body + Send,
     B::Data: Send,
@@ -96,7 +101,10 @@ where
         }
         Err(error) => {
             tracing::error!(%error, "a change ended without an outcome; please report it");
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
+            problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "something went wrong here",
+            )
         }
     }
 }

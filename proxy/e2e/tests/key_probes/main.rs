@@ -16,6 +16,7 @@ mod listeners;
 mod node;
 mod plugins;
 mod pools;
+mod site_tls;
 mod sites;
 mod verdicts;
 mod waf;
@@ -77,6 +78,7 @@ fn every_key_has_a_row_and_every_row_a_key() {
         node::ROWS,
         plugins::ROWS,
         pools::ROWS,
+        site_tls::ROWS,
         sites::ROWS,
         verdicts::ROWS,
     ];

@@ -19,14 +19,19 @@ fn before(origin: &Origin) -> Builder {
 fn run(aegis: &Aegis, args: &[&str], token: Option<&str>) -> bool {
     let socket = aegis.dir().join("admin.sock").display().to_string();
     let args: Vec<&str> = args.iter().copied().chain(["--socket", &socket]).collect();
-    let env: Vec<_> = token.map(|token| ("AEGIS_TOKEN", token)).into_iter().collect();
+    let env: Vec<_> = token
+        .map(|token| ("AEGIS_TOKEN", token))
+        .into_iter()
+        .collect();
     command_with(&args, &env).status.success()
 }
 
 /// How often rule `name` wanted a ban after so many malformed requests with pauses between them.
 fn wanted(rule: Value, requests: usize, name: &str, pause: Duration) -> f64 {
     let origin = origin();
-    let aegis = before(&origin).set("node.verdicts.rules", json!([rule])).start();
+    let aegis = before(&origin)
+        .set("node.verdicts.rules", json!([rule]))
+        .start();
     for n in 0..requests {
         if n > 0 {
             std::thread::sleep(pause);
@@ -54,7 +59,10 @@ fn rule(with: Value) -> Value {
 fn token(name: &str, secret: &str, roles: &[&str]) -> (Origin, Aegis) {
     let origin = origin();
     let tokens = json!([{ "name": name, "secret": "file:token", "roles": roles }]);
-    let aegis = before(&origin).file("token", secret).set("node.admin.tokens", tokens).start();
+    let aegis = before(&origin)
+        .file("token", secret)
+        .set("node.admin.tokens", tokens)
+        .start();
     (origin, aegis)
 }
 
@@ -186,7 +194,10 @@ fn limited(with: Value) -> (Origin, Aegis) {
         })
     };
     let aegis = Aegis::before(&origin)
-        .set("sites", json!([site("a.test"), site("b.test"), site("c.test")]))
+        .set(
+            "sites",
+            json!([site("a.test"), site("b.test"), site("c.test")]),
+        )
         .set("node.client.trusted_proxies", json!(["127.0.0.0/8"]))
         .set("node.verdicts.rules", json!([limited]))
         .start();
@@ -195,7 +206,9 @@ fn limited(with: Value) -> (Origin, Aegis) {
 
 fn ask(aegis: &Aegis, client: &str, site: &str) -> u16 {
     let curl = aegis.curl("/").header(&format!("Host: {site}"));
-    curl.header(&format!("X-Forwarded-For: {client}")).send().status
+    curl.header(&format!("X-Forwarded-For: {client}"))
+        .send()
+        .status
 }
 
 /// Asks that often, and waits until the ban is there that follows.
@@ -205,5 +218,7 @@ fn exceed(aegis: &Aegis, client: &str, site: &str, times: usize) {
 }
 
 fn seconds_left(aegis: &Aegis, client: &str) -> u64 {
-    aegis.admin(&format!("/why?ip={client}"))["verdicts"][0]["seconds_left"].as_u64().unwrap()
+    aegis.admin(&format!("/why?ip={client}"))["verdicts"][0]["seconds_left"]
+        .as_u64()
+        .unwrap()
 }

@@ -75,16 +75,26 @@ async fn a_ban_reaches_a_connection_that_stands_and_ends_when_it_is_taken_back()
     let refused = client.answer().await;
     assert_eq!(refused.status, 403);
     let page = refused.text();
-    assert!(page.contains("Your address may not use this site"), "{page}");
+    assert!(
+        page.contains("Your address may not use this site"),
+        "{page}"
+    );
     // Neither the reason nor the author is for strangers.
     assert!(!page.contains("scans") && !page.contains("ann"), "{page}");
     let id = refused.field("x-request-id").expect("an id");
     let event = aegis_telemetry::ring::global().find(id).expect("an event");
-    assert_eq!((event.action.as_str(), event.client.as_str()), ("ban", CLIENT));
+    assert_eq!(
+        (event.action.as_str(), event.client.as_str()),
+        ("ban", CLIENT)
+    );
     assert_eq!(event.rules[0].message, "scans");
     desk.remove("203.0.113.0/24".parse().expect("a prefix"), &Scope::Node);
     assert_eq!(status(&mut client, "x", "/3").await, 200);
-    let targets: Vec<_> = origin.seen().iter().map(|seen| seen.line().to_owned()).collect();
+    let targets: Vec<_> = origin
+        .seen()
+        .iter()
+        .map(|seen| seen.line().to_owned())
+        .collect();
     assert_eq!(targets, ["GET /1 HTTP/1.1", "GET /3 HTTP/1.1"]);
 }
 
@@ -97,7 +107,10 @@ async fn a_site_s_ban_is_that_site_s_and_a_node_s_ban_is_before_redirects_and_un
     };
     let sites = Sites::default()
         .pool("web", pool(&[origin.address]))
-        .site(&["shop"], vec![route("/old", redirect), route("/*", to("web"))])
+        .site(
+            &["shop"],
+            vec![route("/old", redirect), route("/*", to("web"))],
+        )
         .site(&["blog"], vec![route("/*", to("web"))]);
     let node = Node::serving(from_outside(sites, &desk)).await;
     put(&desk, Kind::Ban, CLIENT, Some("shop"));
@@ -116,7 +129,8 @@ async fn a_site_s_ban_is_that_site_s_and_a_node_s_ban_is_before_redirects_and_un
 #[tokio::test]
 async fn requests_that_are_no_http_become_a_ban_of_the_node_and_one_never_does() {
     let (origin, desk) = (Origin::ok("hello").await, desk());
-    desk.set_rules(vec![rule(FaultKind::BadRequest)]).expect("rules");
+    desk.set_rules(vec![rule(FaultKind::BadRequest)])
+        .expect("rules");
     let node = Node::serving(from_outside(Sites::one(origin.address), &desk)).await;
     for _ in 0..2 {
         assert_eq!(node.ask("GET / HTTP/1.1\r\n\r\n").await.status, 400);
@@ -128,7 +142,10 @@ async fn requests_that_are_no_http_become_a_ban_of_the_node_and_one_never_does()
     assert_eq!(node.get("x", "/").await.status, 403);
     let ban = desk.table().on(CLIENT.parse().expect("a prefix")).remove(0);
     assert_eq!(ban.request.as_deref(), last.field("x-request-id"));
-    assert_eq!((&*ban.reason, ban.l7_only), ("3 malformed requests in 60 s", false));
+    assert_eq!(
+        (&*ban.reason, ban.l7_only),
+        ("3 malformed requests in 60 s", false)
+    );
 }
 
 /// Refused three times for what it sent, a client is banned on that site.
@@ -143,7 +160,11 @@ async fn three_refusals(sites: Sites, fault: FaultKind, why: &str) {
     banned(&desk, 1).await;
     let refused = node.get("x", "/").await;
     assert_eq!(refused.status, 403);
-    assert!(refused.text().contains("Your address"), "{}", refused.text());
+    assert!(
+        refused.text().contains("Your address"),
+        "{}",
+        refused.text()
+    );
     let ban = desk.table().on(CLIENT.parse().expect("a prefix")).remove(0);
     assert_eq!((ban.scope, &*ban.reason), (Scope::Site("*".into()), why));
 }
@@ -159,14 +180,23 @@ async fn blocks_of_the_waf_become_a_ban_of_the_site() {
 async fn refusals_by_a_module_become_a_ban_of_the_site() {
     let (origin, guard) = (Origin::ok("hello").await, Guard::new());
     let sites = with_plugin(origin.address, guard.as_plugin(|_| {}));
-    three_refusals(sites, FaultKind::ModuleRefusal, "3 refusals by a module in 60 s").await;
+    three_refusals(
+        sites,
+        FaultKind::ModuleRefusal,
+        "3 refusals by a module in 60 s",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn who_may_never_be_banned_is_not_however_often_he_is_wrong() {
     let (origin, desk) = (Origin::ok("hello").await, desk());
-    desk.set_rules(vec![rule(FaultKind::BadRequest)]).expect("rules");
-    let proxies = ("203.0.113.0/24".parse().expect("a prefix"), "trusted proxy".to_owned());
+    desk.set_rules(vec![rule(FaultKind::BadRequest)])
+        .expect("rules");
+    let proxies = (
+        "203.0.113.0/24".parse().expect("a prefix"),
+        "trusted proxy".to_owned(),
+    );
     desk.protect(&NeverBan::new([proxies]));
     let node = Node::serving(from_outside(Sites::one(origin.address), &desk)).await;
     for _ in 0..10 {

@@ -10,7 +10,10 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
     once("node.verdicts.rules", names, checker);
     for (index, rule) in rules.iter().enumerate() {
         let key = |name: &str| format!("node.verdicts.rules[{index}].{name}");
-        if rule.ban > rule.ban_max && !checker.is_bad(&key("ban")) && !checker.is_bad(&key("ban_max")) {
+        if rule.ban > rule.ban_max
+            && !checker.is_bad(&key("ban"))
+            && !checker.is_bad(&key("ban_max"))
+        {
             let (ban, max) = (show_duration(rule.ban), show_duration(rule.ban_max));
             checker.error(
                 &key("ban"),

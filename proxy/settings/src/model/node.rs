@@ -27,6 +27,8 @@ settings! {
         log: Log = section() => default("{}");
         /// Connections from clients.
         client: Client = section() => default("{}");
+        /// TLS of all listeners.
+        tls: NodeTls = section() => default("{}").live();
         /// Storage of the cache.
         cache: NodeCache = section() => default("{}");
         /// Bans, allows, and the rules that make bans.
@@ -138,6 +140,14 @@ settings! {
         connections_max: usize = whole(1, 10_000_000) => default("20000");
         /// Concurrent streams of an HTTP/2 connection.
         h2_streams_max: u32 = whole(1, 10_000) => default("128");
+    }
+}
+
+settings! {
+    /// TLS of all listeners.
+    pub struct NodeTls {
+        /// How long a key for session tickets makes new ones; it takes them for as long again. Nothing of it is kept on disk.
+        ticket_rotation: Duration = time(secs(1), secs(7 * 86_400)) => default("12h");
     }
 }
 

@@ -185,6 +185,17 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("    routes: [{ match: { path: /a }, redirect: { to: /b }, waf: off }]", "sites[0].routes[0].waf", "sites[0].routes[0].waf has no effect: this route asks no origin", "remove it"),
     ("    routes: [{ match: { path: /a }, respond: { status: 204, body: x } }]", "sites[0].routes[0].respond.body", "sites[0].routes[0].respond.body: an answer with status 204 has no body", "remove it, or choose another status"),
     ("    routes: [{ match: { path: /a }, respond: { content_type: \"text/html\\r\\nX: y\" } }]", "sites[0].routes[0].respond.content_type", "sites[0].routes[0].respond.content_type: expected a media type such as text/html, found the text `text/html\\r\\nX: y`", ""),
+    // TLS of sites
+    ("    https: on", "sites[0].https", "sites[0].https: expected `optional` or `redirect`, found `on`", ""),
+    ("    https: redirect", "sites[0].https", "sites[0].https: no listener speaks TLS to redirect to", "give a listener `tls: {}`"),
+    ("    hsts: {}", "sites[0].hsts", "sites[0].hsts has no effect: no listener speaks TLS", "give a listener `tls: {}`"),
+    ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: {} }]\nsites: [{ hosts: [a], origin: http://a, hsts: { preload: true } }]", "sites[0].hsts.preload", "sites[0].hsts.preload: browsers take nobody in without `include_subdomains: true` and a `max_age` of at least 365d", "set both"),
+    ("    client_auth: { mode: optional }", "sites[0].client_auth.ca", "sites[0].client_auth: `ca` is missing", "add `ca:` with a path"),
+    ("    client_auth: { ca: gone.pem }", "sites[0].client_auth", "sites[0].client_auth: no listener speaks TLS, over which clients show their certificates", "give a listener `tls: {}`"),
+    ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: {} }]\nsites: [{ hosts: [a], origin: http://a, client_auth: { ca: gone.pem, forward: [subject, subject] } }]", "sites[0].client_auth.forward[1]", "sites[0].client_auth.forward[1] `subject` stands here twice", "remove one"),
+    ("version: 1\nlisteners: [{ address: \"[::]:80\" }, { address: \"[::]:0\", tls: {} }]\nsites: [{ hosts: [a], origin: http://a, https: redirect }]", "sites[0].https", "sites[0].https: the system chooses the port of TLS, so there is none to redirect to", "give the listener with `tls:` a port"),
+    ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: { preset: old } }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].tls.preset", "listeners[0].tls.preset: expected `intermediate` or `modern`, found `old`", ""),
+    ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: {} }]\nsites: [{ hosts: [192.0.2.1], origin: http://a, client_auth: { ca: gone.pem } }]", "sites[0].hosts[0]", "sites[0].hosts[0] 192.0.2.1: clients name no address in TLS, so nobody is asked for the certificate that `client_auth` wants", "give the site a name"),
     // whole settings
     ("version: 2\nlisteners: [{ address: \"[::]:80\" }]\nsites: [{ hosts: [a], origin: http://a }]", "version", "version: expected 1, found `2`", ""),
     ("version: 1\nlisteners: [{ address: \"[::]:80\" }]\nsites: []", "sites", "sites: expected at least 1, found 0", ""),

@@ -135,6 +135,7 @@ fn element(path: &[&str], scalar: &Scalar) -> Node {
         ("never_ban", _) => "10.0.0.1",
         (_, Scalar::Choice(names)) => names.first().map_or("", |(name, _)| name),
         (_, Scalar::Whole { .. }) => "1",
+        (_, Scalar::Choice([(name, _), ..])) => name,
         _ => "name",
     })
 }

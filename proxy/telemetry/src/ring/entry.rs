@@ -149,7 +149,12 @@ impl Rule {
 
 /// Whether a matched variable may hold a credential: `REQUEST_HEADERS:Authorization`, `ARGS:token`.
 fn is_secret(variable: &str) -> bool {
-    const FIELDS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+    const FIELDS: [&str; 4] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+    ];
     let (collection, name) = variable.split_once(':').unwrap_or((variable, ""));
     let is = |word: &str| name.eq_ignore_ascii_case(word);
     let starts = |word: &str| {

@@ -27,11 +27,12 @@ impl Node {
         let listener = Listener {
             address: "127.0.0.1:0".parse().expect("an address"),
             tls: None,
+            reuse_port: false,
         };
         let bound = Door::new(config, certificates)
             .bind(&[listener])
             .expect("a free port");
-        let address = bound.addresses().next().expect("one");
+        let address = bound.addresses()[0];
         tokio::spawn(bound.run(Arc::clone(&self.app), self.stop.subscribe()));
         address
     }
