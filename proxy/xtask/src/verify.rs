@@ -31,6 +31,7 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.step("modules", || {
         modules::build(&modules_dir())?;
         modules::build_examples(&modules_dir())?;
+        modules::build_cases(&modules_dir())?;
         modules::test()
     })?;
     // One selection of packages throughout: another would resolve other features and build dependencies anew.
