@@ -55,7 +55,7 @@ impl Raw<TcpStream> {
     #[must_use]
     pub fn tcp(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).unwrap_or_else(|e| panic!("connect to {to}: {e}"));
-        Self::over(stream)
+        Self::patient(stream)
     }
 
     /// Connects from an address of this machine (IPv4).
@@ -64,10 +64,10 @@ impl Raw<TcpStream> {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
         bind(&socket, &SocketAddr::new(from, 0)).unwrap_or_else(|e| panic!("bind to {from}: {e}"));
         connect(&socket, &to).unwrap_or_else(|e| panic!("connect to {to}: {e}"));
-        Self::over(TcpStream::from(socket))
+        Self::patient(TcpStream::from(socket))
     }
 
-    fn over(stream: TcpStream) -> Self {
+    fn patient(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .expect("a timeout");
