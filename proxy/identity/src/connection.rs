@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Connection {
     /// The other end of the socket.
     pub peer: SocketAddr,
+    /// The client: who a trusted load balancer says is at its other end (PROXY protocol), else the peer.
+    pub client: SocketAddr,
     /// Our end.
     pub local: SocketAddr,
     /// TLS; `None` on a plain connection.
@@ -25,6 +27,7 @@ impl Connection {
         let peer = canonical(peer);
         Self {
             peer,
+            client: peer,
             local: canonical(local),
             tls,
             id,
@@ -32,10 +35,24 @@ impl Connection {
         }
     }
 
+    /// Made on behalf of `client`, says the peer, who is trusted.
+    #[must_use]
+    pub fn on_behalf_of(mut self, client: SocketAddr) -> Self {
+        self.client = canonical(client);
+        self.client_text = AddressText::new(self.client.ip());
+        self
+    }
+
     /// The client's address.
     #[must_use]
     pub const fn client(&self) -> IpAddr {
-        self.peer.ip()
+        self.client.ip()
+    }
+
+    /// Whether the client's address is what somebody told, and not the other end of the socket.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.client != self.peer
     }
 
     /// The client's address as text; written once for all requests.
@@ -134,6 +151,23 @@ mod tests {
         assert_eq!(connection.local, "127.0.0.1:443".parse().unwrap());
         assert_eq!(connection.client_text(), "192.0.2.7");
         assert_eq!(connection.scheme(), "http");
+    }
+
+    #[test]
+    fn a_connection_on_behalf_of_somebody_has_his_address_and_keeps_the_peers() {
+        let (peer, local) = (
+            "10.0.0.1:5".parse().unwrap(),
+            "10.0.0.2:443".parse().unwrap(),
+        );
+        let direct = Connection::new(1, peer, local, None);
+        assert!(!direct.is_told());
+        let told = direct.on_behalf_of("[::ffff:192.0.2.7]:4711".parse().unwrap());
+        assert_eq!(
+            (told.peer, told.client),
+            (peer, "192.0.2.7:4711".parse().unwrap())
+        );
+        assert_eq!(told.client_text(), "192.0.2.7");
+        assert!(told.is_told());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::answer::Fixed;
 use crate::inspect::plan::{Missing, Plugins, RouteInspection};
+use aegis_identity::Hops;
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};
 use aegis_telemetry::access::AccessLog;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub struct NodeParts {
     /// `node.client`.
     pub client: model::Client,
+    /// Whose word about a client is believed.
+    pub hops: Arc<Hops>,
     /// The access log; `None` = off.
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.

@@ -11,9 +11,10 @@ mod sites;
 mod waf;
 
 pub use cache::{Cache, CacheLayer};
-pub use listeners::{Certificate, Listener, ListenerTls, TlsVersion};
+pub use listeners::{Certificate, Listener, ListenerTls, ProxyProtocol, TlsVersion};
 pub use node::{
-    AccessFormat, Admin, Client, Level, Log, LogTarget, Node, NodeCache, PluginPool, Shutdown,
+    AccessFormat, Admin, Client, ForwardedField, Level, Log, LogTarget, Node, NodeCache,
+    PluginPool, Shutdown,
 };
 pub use plugins::{Inspect, OnError, Plugin, PluginStage};
 pub use pools::{Health, OriginTls, Pool};

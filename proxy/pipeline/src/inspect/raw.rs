@@ -53,7 +53,7 @@ pub(crate) fn head(session: &ServerSession, ctx: &Ctx, takes_body: bool) -> Arc<
         headers,
         source: ctx.client(),
         destination: connection.map_or_else(|| ctx.client(), |connection| connection.local),
-        request_id: text(ctx.id.as_str()),
+        request_id: text(ctx.request_id()),
         received: ctx.time,
         tls_version: connection
             .and_then(Connection::tls_version)

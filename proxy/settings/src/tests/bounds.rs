@@ -119,6 +119,7 @@ fn element(path: &[&str], scalar: &Scalar) -> Node {
         ("hosts", _) => "a.example",
         ("methods", _) => "GET",
         ("exclude_targets", _) => "1:ARGS",
+        ("trusted_proxies", _) => "10.0.0.1",
         (_, Scalar::Whole { .. }) => "1",
         _ => "name",
     })
