@@ -10,7 +10,7 @@ use aegis_certs::{CertStore, Certificates};
 use aegis_control::{Boot, Servers, State};
 use aegis_front::{Bound, Door, DoorConfig};
 use aegis_identity::Hops;
-use aegis_pipeline::{Cache, Live, NodeParts};
+use aegis_pipeline::{Cache, Limits, Live, NodeParts};
 use aegis_settings::model::{AccessFormat, Log, LogTarget};
 use aegis_telemetry::access::{AccessLog, Format, Target};
 use aegis_telemetry::log;
@@ -98,6 +98,7 @@ impl Node {
             hops: Arc::new(Hops::of(&node.client)),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
+            limits: Limits::new(node.limits.entries),
         };
         let live = Live::starting(parts.clone(), threads);
         let cache = Cache::new(node.cache.memory);

@@ -5,9 +5,10 @@ use crate::{explain, terminal};
 use aegis_control::{Boot, From, Servers};
 use aegis_front::Bound;
 use aegis_settings::model::{Listener, Settings};
-use aegis_settings::resolved::{Validated, WafMode};
+use aegis_settings::resolved::{Route, Validated, WafMode};
 use aegis_settings::show_size;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Prints it on standard error.
 pub(crate) fn print(boot: &Boot, door: &Bound, servers: &Servers) {
@@ -65,6 +66,9 @@ fn text(
         "cache",
         show_size(settings.node.cache.memory)
     );
+    if let Some(limits) = limits(validated) {
+        line!(out, "  {:8} {limits}", "limits");
+    }
     line!(out, "  {:8} {}", "off", off(validated));
     let wanted = settings.node.client.connections_max;
     if connections_max < wanted {
@@ -139,6 +143,32 @@ fn waf(validated: &Validated) -> String {
     parts.join(", ")
 }
 
+/// The limits that hold: in words when they are the same everywhere, else on how many routes there are some.
+fn limits(validated: &Validated) -> Option<String> {
+    let routes: Vec<_> = validated
+        .sites
+        .iter()
+        .flat_map(|site| &site.routes)
+        .collect();
+    let first = routes.first()?;
+    let alike = |route: &&Arc<Route>| route.limits.policies == first.limits.policies;
+    let limited = routes
+        .iter()
+        .filter(|route| !route.limits.policies.is_empty())
+        .count();
+    if limited == 0 {
+        return None;
+    }
+    if routes.iter().all(alike) {
+        let policies = first.limits.policies.values();
+        let sentences: Vec<_> = policies
+            .map(aegis_settings::model::LimitPolicy::sentence)
+            .collect();
+        return Some(sentences.join("; "));
+    }
+    Some(format!("on {limited} of {} routes", routes.len()))
+}
+
 /// What is not at work, and the key that changes that.
 fn off(validated: &Validated) -> String {
     let settings = &validated.settings;
@@ -156,6 +186,9 @@ fn off(validated: &Validated) -> String {
     }
     if !routes().any(|route| route.cache.enabled) {
         parts.push("cache (sites[].cache)");
+    }
+    if limits(validated).is_none() {
+        parts.push("limits (sites[].limits)");
     }
     if settings.plugins.is_empty() {
         parts.push("plugins (plugins)");
@@ -196,6 +229,7 @@ mod tests {
             "http://[::]:8080",
             "https://[::]:8443  h2 http/1.1   X25519MLKEM768   self-signed (kept in /srv/state/self-signed)",
             "waf      off",
+            "limits   10000 requests in 10s by address, burst 10000",
             "off      waf (sites[].waf.mode)  plugins (plugins)  health checks (pools.*.health)",
             "limit    9872 connections, not 20000: too few files may be open",
             "admin    unix:/srv/state/admin.sock",

@@ -51,7 +51,8 @@ Examples:
   aegis run --origin http://10.0.0.5:8080 --origin http://10.0.0.6:8080 --listen [::]:80 --listen-tls [::]:443
   aegis run -c /etc/aegis/aegis.yaml
 
-Without a file: https on [::]:8443 with a self-signed certificate, http on [::]:8080, the WAF blocks, 256 MiB of cache.")]
+Without a file: https on [::]:8443 with a self-signed certificate, http on [::]:8080, the WAF blocks, 256 MiB of cache,
+10,000 requests in 10 s for one address.")]
 pub(crate) struct Run {
     /// Settings file [default: /etc/aegis/aegis.yaml, if no --origin is given]
     #[arg(short, long, value_name = "FILE")]
@@ -93,6 +94,14 @@ pub(crate) struct Flags {
         conflicts_with = "config"
     )]
     pub(crate) waf: Option<WafMode>,
+    /// Whether an address may ask only so much [default: on, 10,000 requests in 10 s]
+    #[arg(
+        long,
+        value_name = "MODE",
+        requires = "origin",
+        conflicts_with = "config"
+    )]
+    pub(crate) limits: Option<OnOff>,
     /// Where certificates and compiled modules are kept
     #[arg(
         long,
@@ -126,6 +135,14 @@ pub(crate) enum WafMode {
     /// Attacks are written down and let through
     Detect,
     /// Not run; needs no module
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnOff {
+    /// It holds
+    On,
+    /// It does not, as behind another proxy, where all clients have one address
     Off,
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn explain(
         "route": { "key": route.key, "path": route.path, "methods": route.methods },
         "action": action(&route.action, validated),
         "plugins": route.plugins,
+        "limits": limits(route),
         "cache_key": cache_key,
         "values": values(route),
     }))
@@ -119,6 +120,14 @@ fn pool_facts(pool: &Pool) -> Value {
     })
 }
 
+/// What holds for a request, one sentence each.
+fn limits(route: &Route) -> Vec<String> {
+    let policies = route.limits.policies.values();
+    policies
+        .map(|policy| format!("{}: {}", policy.name, policy.sentence()))
+        .collect()
+}
+
 /// Every value of the route with its source.
 fn values(route: &Route) -> Value {
     let waf = &route.waf;
@@ -158,6 +167,15 @@ fn values(route: &Route) -> Value {
             json!(format!("{}s", cache.ttl_default.as_secs_f64())),
         );
         say("cache.status_header", json!(cache.status_header));
+    }
+    for policy in route.limits.policies.values() {
+        let key = format!("limits.policies.{}", policy.name);
+        say(&key, json!(policy.sentence()));
+    }
+    if route.limits.policies.is_empty() {
+        say("limits.policies", json!([]));
+    } else {
+        say("limits.headers", json!(route.limits.headers));
     }
     Value::Object(out)
 }

@@ -8,7 +8,7 @@ use aegis_certs::{CertProblem, CertStore, Certificates};
 use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection};
 use aegis_identity::Hops;
 use aegis_origin::PoolSet;
-use aegis_pipeline::{Live, NodeParts, Snapshot};
+use aegis_pipeline::{Limits, LimitsUse, Live, NodeParts, Snapshot};
 use aegis_settings::model::Level;
 use aegis_settings::resolved::Validated;
 use aegis_telemetry::{events, log, metrics};
@@ -82,6 +82,11 @@ impl Plane {
     /// `node.shutdown.grace` in force.
     pub(crate) fn grace(&self) -> Duration {
         self.current.lock().validated.settings.node.shutdown.grace
+    }
+
+    /// Moves on the metrics of what only counts inside.
+    pub(crate) fn publish(&self) {
+        self.node.limits.publish();
     }
 
     /// Makes a new self-signed certificate when the one in force ends soon.
@@ -212,6 +217,7 @@ impl Questions for Plane {
             "connections": metrics::CONNECTIONS_OPEN.get(),
             "cache": cache(validated.settings.node.cache.memory),
             "waf": waf_verdicts(),
+            "limits": limits(&self.node.limits),
             "pools": snapshot.map(|snapshot| pools(&snapshot)),
             "certificates": self.certificates.current().keys().iter().map(|key| json!({
                 "name": key.title(),
@@ -258,6 +264,21 @@ fn waf_verdicts() -> Value {
     let of = |verdict| metrics::total("aegis_waf_verdicts_total", &[("verdict", verdict)]);
     json!({
         "clean": of("clean"), "detect": of("detect"), "block": of("block"), "limit": of("limit"), "fault": of("fault"),
+    })
+}
+
+fn limits(limits: &Limits) -> Value {
+    let LimitsUse {
+        entries,
+        used,
+        evicted,
+    } = limits.look();
+    json!({
+        "entries": entries,
+        "used": used,
+        "evicted": evicted,
+        "refused": metrics::total("aegis_limits_refused_total", &[]),
+        "would_refuse": metrics::total("aegis_limits_would_refuse_total", &[]),
     })
 }
 

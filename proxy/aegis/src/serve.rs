@@ -19,6 +19,8 @@ use tokio::time::error::Elapsed;
 
 /// How often the self-signed certificate is looked at.
 const RENEWAL: Duration = Duration::from_secs(6 * 3600);
+/// How often metrics follow what is counted elsewhere.
+const PUBLISH: Duration = Duration::from_secs(1);
 /// How often the first preparation is looked at.
 const PROGRESS: Duration = Duration::from_millis(500);
 /// Time for the last access log lines.
@@ -73,6 +75,7 @@ pub(crate) async fn serve(
 
     let mut renewal = tokio::time::interval(RENEWAL);
     let mut progress = tokio::time::interval(PROGRESS);
+    let mut publish = tokio::time::interval(PUBLISH);
     let mut told = Vec::new();
     let mut starting = true;
     loop {
@@ -94,6 +97,7 @@ pub(crate) async fn serve(
                 Signal::Stop => break,
             },
             _ = renewal.tick() => plane.renew_self_signed(),
+            _ = publish.tick() => plane.publish(),
             _ = progress.tick(), if starting => tell(plane.preparing(), &mut told),
             ended = &mut admin => ended?,
             ended = &mut doors => {

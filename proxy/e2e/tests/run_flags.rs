@@ -103,3 +103,17 @@ fn flags_that_make_no_sense_are_64() {
         Some(64)
     );
 }
+
+#[test]
+fn one_address_may_ask_so_much_unless_limits_are_off() {
+    let origin = Origin::start(|_| Reply::text("hello"));
+    for (more, policy) in [
+        (&["--waf", "off"][..], "\"client\";q=10000;w=10"),
+        (&["--waf", "off", "--limits", "off"], ""),
+    ] {
+        let running = run(&[&origin], more);
+        let answer = Curl::get(format!("http://{}/", running.plain)).send();
+        assert_eq!(answer.status, 200, "{}", running.process.output());
+        assert_eq!(answer.header("ratelimit-policy"), policy);
+    }
+}

@@ -1,6 +1,6 @@
 //! One connection of a client.
 
-use crate::AddressText;
+use crate::{AddressText, Ja4};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -73,6 +73,12 @@ impl Connection {
         self.tls.as_ref()?.sni.as_deref()
     }
 
+    /// Fingerprint of the client's TLS.
+    #[must_use]
+    pub fn ja4(&self) -> Option<&str> {
+        self.tls.as_ref()?.ja4.as_ref().map(Ja4::as_str)
+    }
+
     /// Version of TLS, as in `TLSv1.3`.
     #[must_use]
     pub fn tls_version(&self) -> Option<&'static str> {
@@ -97,6 +103,8 @@ pub struct TlsFacts {
     pub alpn: Option<Alpn>,
     /// Key exchange group, as in `X25519MLKEM768`; a resumed TLS 1.2 session has none.
     pub group: Option<&'static str>,
+    /// Fingerprint of what the client offered.
+    pub ja4: Option<Ja4>,
 }
 
 /// Application protocols of a TLS connection.

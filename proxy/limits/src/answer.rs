@@ -41,6 +41,9 @@ pub struct Answer {
     /// Nanoseconds until there is room again (refused; a lower bound for requests in flight: 0 = unknown), or until the
     /// window ends (allowed).
     pub wait: u64,
+    /// Whether it is the first refusal of this key in the present window, or second if that is shorter: what is worth
+    /// telling somebody.
+    pub first: bool,
 }
 
 impl Answer {

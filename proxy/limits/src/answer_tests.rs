@@ -63,6 +63,7 @@ fn what_is_left_is_told_with_whole_seconds_rounded_up() {
             outcome: Outcome::Allow,
             remaining,
             wait,
+            first: false,
         };
         write_ratelimit(&mut field, &policy, &answer);
     }
@@ -85,6 +86,7 @@ fn retry_after_is_never_zero_nor_too_early() {
             outcome: Outcome::Limited(Why::Exceeded),
             remaining: 0,
             wait,
+            first: false,
         };
         assert_eq!(answer.retry_after(), seconds);
     }

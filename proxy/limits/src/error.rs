@@ -14,7 +14,7 @@ pub enum LimitError {
         max: usize,
     },
     /// A policy's name would not fit into a header.
-    #[error("policy name {0:?} is not 1 to 64 of a-z, 0-9, `-`, `_` and `.`: rename it")]
+    #[error("policy name {0:?} is not 1 to 64 of A-Z, a-z, 0-9, `-`, `_` and `.`: rename it")]
     Name(String),
     /// A number is outside its range.
     #[error("policy {policy}: {what} is {value}, outside {min}..={max}")]

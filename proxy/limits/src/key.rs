@@ -48,7 +48,7 @@ pub trait Facts {
 }
 
 /// A hashed key: which count of which policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(crate) high: u64,
     pub(crate) low: u64,

@@ -1,7 +1,6 @@
 //! How much a client may ask for: limits on requests, bytes, errors, WAF time and requests in flight.
 //!
-//! **No stage asks this room yet**: the pipeline will, at stage 7 ([`Rules::admit`]) and at the end of a request
-//! ([`Admission::charge`]).
+//! The pipeline asks it at stage 7 ([`Rules::admit`]) and tells it at the end of a request ([`Admission::charge`]).
 //!
 //! Three lifetimes: a [`Table`] lives as long as the process and holds every count; a [`Policy`] and the [`Rules`] of a
 //! route live as long as a configuration; an [`Admission`] lives as long as a request. A policy's counts survive a

@@ -50,7 +50,7 @@ pub enum Bound {
 /// A limit as the settings say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
-    /// Its name in headers, metrics and logs: 1 to 64 of `a-z0-9-_.`.
+    /// Its name in headers, metrics and logs: 1 to 64 of `A-Za-z0-9-_.`.
     pub name: String,
     /// What is counted, and how much of it.
     pub bound: Bound,
@@ -183,6 +183,11 @@ impl Policy {
         &self.bound
     }
 
+    /// Whether it refuses nothing.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// Whose count a request is.
     pub fn key(&self, facts: &(impl Facts + ?Sized)) -> Key {
         self.recipe.key(facts)
@@ -226,7 +231,7 @@ fn identity(spec: &Spec, scope: &str, window: u64) -> Vec<u8> {
 }
 
 fn check_name(name: &str) -> Result<(), LimitError> {
-    let fine = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(fine) {
         Ok(())
     } else {

@@ -56,6 +56,9 @@ impl Table {
     /// The most entries (1.2 GB).
     pub const ENTRIES_MAX: usize = 1 << 24;
 
+    /// Buckets that [`Table::used`] looks at.
+    pub const SAMPLE: usize = 1 << 14;
+
     /// A table of `entries` counts (rounded up to eights), 72 bytes each.
     ///
     /// `secret` must be unknown to clients, and may be new at every start. `now` is when the process started.
@@ -87,6 +90,18 @@ impl Table {
             evicted_refused: self.evicted_refused.load(Ordering::Relaxed),
             uncounted: self.uncounted.load(Ordering::Relaxed),
         }
+    }
+
+    /// How many counts can still matter, told from at most [`Self::SAMPLE`] buckets: exact up to 131,072 entries.
+    pub fn used(&self, now: Nanos) -> u64 {
+        let (tick, step) = (self.tick(now), self.buckets.len().div_ceil(Self::SAMPLE));
+        let looked = self.buckets.iter().step_by(step);
+        let (mut used, mut seen) = (0, 0);
+        for bucket in looked {
+            used += bucket.0.lock().used(tick);
+            seen += 1;
+        }
+        used * self.buckets.len() as u64 / seen.max(1)
     }
 
     /// A request under a policy on requests: decides, and counts it when it may go on.
@@ -215,6 +230,7 @@ pub(crate) fn untouched(policy: &Policy) -> Answer {
         outcome: Outcome::Allow,
         remaining: policy.rate.limit + policy.rate.burst,
         wait: 0,
+        first: false,
     }
 }
 

@@ -191,3 +191,19 @@ fn eviction_survives_time_going_back() {
     }
     assert!(table.take(&policy, key, START).refuses());
 }
+
+#[test]
+fn what_can_still_matter_is_counted_and_estimated_in_a_big_table() {
+    let big = Table::new(Table::SAMPLE * 8 * 3, [7; 32], START).unwrap();
+    let small = table();
+    for (table, count) in [(&small, 100), (&big, 100_000)] {
+        let policy = policy(table, 10, Duration::ZERO);
+        assert_eq!(table.used(START), 0);
+        for key in keys(1).take(count) {
+            let _answer = table.take(&policy, key, START);
+        }
+        let (used, count) = (table.used(START), count as u64);
+        assert!(used.abs_diff(count) <= count / 50, "{used} of {count}");
+        assert_eq!(table.used(START + 3600 * SECOND), 0);
+    }
+}

@@ -6,6 +6,8 @@ use crate::{Answer, Nanos, Outcome};
 
 /// Shares of a window are counted in 65,536ths: a window of a day is then cut into 1.3 s.
 const WHOLE: u64 = 1 << 16;
+/// A key's refusals are told at most so often.
+const TOLD_EVERY: Nanos = 1_000_000_000;
 
 /// What is remembered of one key under one policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(crate) struct Count {
     debt: u64,
     /// Refused until then; 0 = no penalty.
     blocked_until: Nanos,
+    /// The period a refusal was last told in, from 1; 0 = none was.
+    told: u64,
 }
 
 /// A moment as a place in a policy's windows.
@@ -58,6 +62,7 @@ impl Count {
                 outcome: Outcome::Allow,
                 remaining: budget - used - amount.min(budget - used),
                 wait: rate.window - place.offset,
+                first: false,
             };
         }
         if policy.counts_refused() {
@@ -98,6 +103,7 @@ impl Count {
                 outcome: Outcome::Allow,
                 remaining: policy.rate.limit - self.current,
                 wait: 0,
+                first: false,
             };
         }
         self.refuse(policy, blocked, now, |_, _| 0)
@@ -138,6 +144,9 @@ impl Count {
         }
         let why = if blocked { Why::Penalty } else { Why::Exceeded };
         let from = self.blocked_until.max(now);
+        let period = now / policy.rate.window.max(TOLD_EVERY) + 1;
+        let first = self.told != period;
+        self.told = period;
         Answer {
             outcome: if policy.dry_run {
                 Outcome::WouldLimit(why)
@@ -146,6 +155,7 @@ impl Count {
             },
             remaining: 0,
             wait: (from - now).saturating_add(wait(self, from)),
+            first,
         }
     }
 

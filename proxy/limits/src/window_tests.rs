@@ -193,3 +193,21 @@ fn the_end_of_time_is_survived() {
         }
     }
 }
+
+#[test]
+fn a_key_s_refusal_is_told_once_a_window_and_at_most_once_a_second() {
+    for (window_ms, period) in [(100, SECOND), (1000, SECOND), (60_000, 60 * SECOND)] {
+        let policy = policy(1, window_ms, 0, 0, true);
+        let mut count = Count::default();
+        let start = START - START % period;
+        let told = |count: &mut Count, from: Nanos| {
+            let tries = (0..100).map(|n| from + n * period / 100);
+            tries
+                .filter(|&now| count.admit(&policy, 1, now).first)
+                .count()
+        };
+        for n in 0..3 {
+            assert_eq!(told(&mut count, start + n * period), 1, "{window_ms} ms");
+        }
+    }
+}

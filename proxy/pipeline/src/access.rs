@@ -3,6 +3,7 @@
 use crate::ctx::Ctx;
 use crate::facts;
 use crate::fault::Fault;
+use crate::limits::stage as limits;
 use crate::live::Live;
 use aegis_identity::{AddressText, Connection, RequestId};
 use aegis_telemetry::access::Record;
@@ -17,6 +18,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         .response_written()
         .map_or(0, |head| head.status.as_u16());
     let duration = ctx.started.elapsed();
+    limits::charge(ctx, status, session.body_bytes_sent() as u64, duration);
     let cache = ctx.cache.result(&session.cache);
     if let Some(cache) = cache {
         cache.count();
@@ -47,6 +49,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
     let Some(access) = &node.access else {
         return;
     };
+    let (limit, would_limit) = limits::names(ctx);
     let head = session.req_header();
     let field = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes);
     let host = match head.uri.authority() {
@@ -79,9 +82,11 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),
         tls_version: ctx.connection().and_then(Connection::tls_version),
-        ja4: None,
+        ja4: ctx.connection().and_then(Connection::ja4),
         waf: ctx.waf.map(WafVerdict::as_str),
         error: ctx.fault.map(Fault::as_str),
+        limit,
+        would_limit,
         kind: if session.is_subrequest() {
             "refresh"
         } else {
@@ -139,9 +144,11 @@ pub(crate) fn refused(
         user_agent: None,
         referer: None,
         tls_version: connection.and_then(Connection::tls_version),
-        ja4: None,
+        ja4: connection.and_then(Connection::ja4),
         waf: None,
         error: Some(fault.as_str()),
+        limit: None,
+        would_limit: None,
         kind: "refused",
     });
 }

@@ -3,6 +3,7 @@
 use crate::ctx::Ctx;
 use crate::facts::Facts;
 use crate::fault::Fault;
+use crate::limits::stage as limits;
 use crate::page::Page;
 use aegis_settings::resolved::Action;
 use bytes::Bytes;
@@ -200,6 +201,7 @@ async fn write(
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
     head.insert_header("X-Request-Id", ctx.request_id())?;
+    limits::fields(&mut head, ctx)?;
     let unread = !session.is_body_done();
     let silent = bodiless || body.is_empty() || session.req_header().method == Method::HEAD;
     session

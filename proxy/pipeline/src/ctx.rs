@@ -5,6 +5,7 @@ use crate::cache::CacheCtx;
 use crate::fault::Fault;
 use crate::hearsay::Hearsay;
 use crate::inspect::Inspection;
+use crate::limits::stage::Asked;
 use crate::live::Live;
 use crate::snapshot::{Place, Routed, Snapshot};
 use aegis_identity::{AddressText, Connection, RequestId};
@@ -30,6 +31,10 @@ pub struct Ctx {
     /// The one configuration this request is served by; `None` while the node starts.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) place: Option<Place>,
+    /// Asked by ourselves, to renew what is stored.
+    pub(crate) is_refresh: bool,
+    /// What the limits of its route said.
+    pub(crate) limits: Asked,
     /// Why it got a page.
     pub(crate) fault: Option<Fault>,
     /// A second sentence for that page.
@@ -71,6 +76,8 @@ impl Ctx {
             hearsay: None,
             snapshot: None,
             place: None,
+            is_refresh: false,
+            limits: Asked::default(),
             fault: None,
             more: None,
             answer: None,
@@ -86,6 +93,7 @@ impl Ctx {
         self.version = session.req_header().version;
         self.connection = connection(session);
         self.snapshot = live.snapshot();
+        self.is_refresh = session.is_subrequest();
         if let Some(connection) = &self.connection {
             let starting;
             let hops = match &self.snapshot {

@@ -30,6 +30,8 @@ pub enum Fault {
     PluginFailed,
     /// Too many bodies are held for a verdict.
     BodiesHeld,
+    /// A limit of its route is reached; in so many seconds there is room again.
+    Limited(u32),
     /// Modules are still being compiled; nothing is served uninspected.
     Starting,
     /// The request has passed this proxy too often.
@@ -96,6 +98,7 @@ impl Fault {
             Self::BodyTooLarge => 413,
             Self::BodyEncoding => 415,
             Self::Misdirected => 421,
+            Self::Limited(_) => 429,
             Self::Internal => 500,
             Self::AnsweredEarly
             | Self::Origin(
@@ -133,6 +136,7 @@ impl Fault {
             Self::Blocked(_) => "blocked",
             Self::PluginFailed => "plugin_failed",
             Self::BodiesHeld => "bodies_held",
+            Self::Limited(_) => "limited",
             Self::Starting => "starting",
             Self::Loop => "loop",
             Self::NotCached => "not_cached",
@@ -151,6 +155,10 @@ impl Fault {
             Self::BadRequest(why) => return format!("This request cannot be served. {why}").into(),
             Self::Rejected(why) => {
                 return format!("This request cannot be served. {}", why.sentence()).into();
+            }
+            Self::Limited(seconds) => {
+                let unit = if seconds == 1 { "second" } else { "seconds" };
+                return format!("More was asked of this site than one client may ask. It can be asked again in {seconds} {unit}.").into();
             }
             Self::NoSite => "No site is served under this name here.",
             Self::Misdirected => {
@@ -189,6 +197,7 @@ impl Fault {
     #[must_use]
     pub const fn retry_after(self) -> Option<u32> {
         match self {
+            Self::Limited(seconds) => Some(seconds),
             Self::Starting => Some(2),
             Self::BodiesHeld | Self::PluginFailed | Self::Origin(OriginFault::NoServer) => Some(5),
             _ => None,

@@ -9,6 +9,7 @@
 
 use crate::ctx::Ctx;
 use crate::fault::Fault;
+use crate::limits::stage as limits;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora_error::Result;
@@ -155,6 +156,7 @@ pub(crate) fn to_client(head: &mut ResponseHeader, ctx: &Ctx) -> Result<bool> {
     // The version on the wire is that of the sender, not of who was before it (RFC 9110 §2.5).
     head.set_version(Version::HTTP_11);
     head.insert_header("X-Request-Id", ctx.request_id())?;
+    limits::fields(head, ctx)?;
     // HTTP/1.0 knows no chunks.
     let unframed =
         ctx.version == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING);

@@ -297,6 +297,9 @@ fn settle(
 ) -> Result<Settled, Answer> {
     let events = std::mem::take(&mut verdict.events);
     event::record(ctx, inspector, head, &events, verdict.cpu);
+    if inspector.is_waf {
+        ctx.limits.waf_took(verdict.cpu);
+    }
     match std::mem::replace(&mut verdict.decision, Decision::Continue) {
         Decision::Continue => {
             if inspector.is_waf {

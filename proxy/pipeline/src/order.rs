@@ -10,11 +10,12 @@ use crate::fault::Fault;
 use crate::head;
 use crate::inspect::plan::Stage;
 use crate::inspect::{self, Incoming};
+use crate::limits::stage as limits;
 use crate::snapshot::Place;
 
 type Step<T = ()> = Result<T, Answer>;
 
-/// Stages 4 to 6: from the head to a route.
+/// Stages 4 to 7: from the head to a route whose limits are kept.
 pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     // Until modules are compiled nothing is served: better no answer than an uninspected one.
     started(ctx)?;
@@ -24,6 +25,8 @@ pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     head::check_loop(facts.headers)?;
     // Which rules hold is decided once, by host, path and method; everything after this line asks the route.
     route(facts, ctx)?;
+    // A client past its limit costs nothing more; before a redirect too, which would else be free.
+    limits::ask(facts, ctx)?;
     // A redirect or a fixed answer needs neither cache nor origin.
     fixed(facts, ctx)
 }

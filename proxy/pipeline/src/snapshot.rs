@@ -2,7 +2,10 @@
 
 use crate::answer::Fixed;
 use crate::inspect::plan::{Missing, Plugins, RouteInspection};
+use crate::limits::Limits;
+use crate::limits::plan::RouteLimits;
 use aegis_identity::Hops;
+use aegis_limits::LimitError;
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};
 use aegis_telemetry::access::AccessLog;
@@ -20,6 +23,8 @@ pub struct NodeParts {
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.
     pub bodies_held_max: u64,
+    /// The counts of all limits; the same for every snapshot.
+    pub limits: Arc<Limits>,
 }
 
 /// Why a snapshot cannot be built.
@@ -31,6 +36,9 @@ pub enum SnapshotError {
     /// A plugin.
     #[error(transparent)]
     Plugin(#[from] Missing),
+    /// A limit.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
 }
 
 /// One configuration, compiled.
@@ -61,6 +69,8 @@ pub(crate) struct RoutePlan {
     pub(crate) fixed: Option<Fixed>,
     /// Counters of its pool.
     pub(crate) pool: Option<PoolMetrics>,
+    /// Its limits, if it has any.
+    pub(crate) limits: Option<Arc<RouteLimits>>,
     /// The plugins that look at its requests.
     pub(crate) inspection: RouteInspection,
 }
@@ -97,7 +107,7 @@ impl Snapshot {
         let sites = table
             .sites()
             .iter()
-            .map(|entry| SitePlan::build(entry, plugins))
+            .map(|entry| SitePlan::build(entry, plugins, &node.limits))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             id: id.into(),
@@ -126,23 +136,44 @@ impl Snapshot {
 }
 
 impl SitePlan {
-    fn build(entry: &SiteEntry, plugins: &Plugins) -> Result<Self, Missing> {
+    fn build(
+        entry: &SiteEntry,
+        plugins: &Plugins,
+        limits: &Arc<Limits>,
+    ) -> Result<Self, SnapshotError> {
         let name: Arc<str> = entry.site.name.as_str().into();
-        let routes = entry
-            .routes
-            .iter()
-            .map(|route| RoutePlan::build(&name, route, plugins));
+        // Most routes have the limits of their site.
+        let mut made: Vec<(&resolved::Limits, Option<Arc<RouteLimits>>)> = Vec::new();
+        let mut routes = Vec::with_capacity(entry.routes.len());
+        for route in &entry.routes {
+            let wanted = &route.route.limits;
+            let limits = match made.iter().find(|(limits, _)| *limits == wanted) {
+                Some((_, limits)) => limits.clone(),
+                None => {
+                    let built = RouteLimits::build(limits, &name, wanted)?;
+                    made.push((wanted, built.clone()));
+                    built
+                }
+            };
+            routes.push(RoutePlan::build(&name, route, plugins, limits)?);
+        }
         Ok(Self {
             metrics: metrics::site(&name),
-            routes: routes.collect::<Result<_, _>>()?,
+            routes,
         })
     }
 }
 
 impl RoutePlan {
-    fn build(site: &Arc<str>, entry: &RouteEntry, plugins: &Plugins) -> Result<Self, Missing> {
+    fn build(
+        site: &Arc<str>,
+        entry: &RouteEntry,
+        plugins: &Plugins,
+        limits: Option<Arc<RouteLimits>>,
+    ) -> Result<Self, Missing> {
         Ok(Self {
             inspection: RouteInspection::build(site, &entry.route, plugins)?,
+            limits,
             fixed: Fixed::build(&entry.route.action),
             pool: entry.pool.as_ref().map(|pool| metrics::pool(pool.name())),
         })

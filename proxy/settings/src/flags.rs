@@ -20,6 +20,8 @@ pub struct Flags {
     pub listen_tls: Vec<String>,
     /// `--waf block|detect|off`.
     pub waf: Option<String>,
+    /// `--limits off`.
+    pub limits_off: bool,
     /// `--state-dir PATH`.
     pub state_dir: Option<PathBuf>,
     /// `--metrics ADDR`.
@@ -70,6 +72,12 @@ pub fn from_flags(flags: &Flags) -> Result<Validated, Vec<Problem>> {
     let mut site = json!({ "hosts": ["*"], "origin": origin });
     if let Some(mode) = &flags.waf {
         site["waf"] = json!({ "mode": mode });
+    }
+    if !flags.limits_off {
+        // Far above what a person or an honest crawler does, low enough that one address cannot have the node to itself.
+        site["limits"] = json!({ "policies": { "client": {
+            "limit": 10_000, "window": "10s", "burst": 10_000,
+        } } });
     }
     let mut settings =
         json!({ "version": 1, "node": node, "listeners": listeners, "sites": [site] });

@@ -2,6 +2,7 @@
 
 pub(crate) mod file;
 pub(crate) mod http;
+pub(crate) mod limit;
 pub(crate) mod net;
 pub(crate) mod scalar;
 
@@ -197,6 +198,7 @@ pub(crate) struct Named<T> {
     read: fn(&Node, &str, &mut Context<'_>) -> T,
     max: usize,
     shown: &'static str,
+    off: bool,
 }
 
 /// Sections under at most `max` names; the example shows one called `shown`.
@@ -206,6 +208,7 @@ pub(crate) fn named<S: Section>(max: usize, shown: &'static str) -> Named<S> {
         read: S::parse,
         max,
         shown,
+        off: false,
     }
 }
 
@@ -222,7 +225,13 @@ impl<T> Named<T> {
             read,
             max,
             shown,
+            off: false,
         }
+    }
+
+    /// `off` may stand under a name too.
+    pub(crate) fn or_off(self) -> Self {
+        Self { off: true, ..self }
     }
 }
 
@@ -258,6 +267,7 @@ impl<T: Clone + PartialEq> Kind for Named<T> {
             item: Box::new(self.item.clone()),
             max: self.max,
             shown: self.shown,
+            off: self.off,
         }
     }
 }

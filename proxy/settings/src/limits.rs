@@ -16,10 +16,22 @@ pub const LISTENERS_MAX: usize = 64;
 pub const NETWORKS_MAX: usize = 1_000;
 /// `certificates:`
 pub const CERTIFICATES_MAX: usize = 10_000;
-/// `profiles.waf:` and `profiles.cache:`, each.
+/// `profiles.waf:`, `profiles.cache:` and `profiles.limits:`, each.
 pub const PROFILES_MAX: usize = 256;
 /// Different lists of SecLang files in use; each costs a compiled rule set.
 pub const WAF_COMPILED_MAX: usize = 8;
+/// `limits.policies:` of one place, and those that hold for one route.
+pub const LIMITS_MAX: usize = 8;
+/// Parts of a limit's key.
+pub const LIMIT_PARTS_MAX: usize = 4;
+/// `limits.policies.*.statuses:`
+pub const LIMIT_STATUSES_MAX: usize = 16;
+/// The most a limit can let.
+pub const LIMIT_AMOUNT_MAX: u64 = 1 << 48;
+/// A limit's burst is at most so many windows' worth.
+pub const LIMIT_BURST_WINDOWS_MAX: u64 = 100;
+/// Cores a node can have, for how much a WAF can compute in a window.
+pub const LIMIT_CORES_MAX: u64 = 1_024;
 /// `pools:`
 pub const POOLS_MAX: usize = 1_000;
 /// `pools.*.servers:`

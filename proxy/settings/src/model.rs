@@ -3,6 +3,7 @@
 //! Each file below holds one section of the settings, in the one definition that everything else is made from.
 
 mod cache;
+mod limits;
 mod listeners;
 mod node;
 mod plugins;
@@ -11,10 +12,11 @@ mod sites;
 mod waf;
 
 pub use cache::{Cache, CacheLayer};
+pub use limits::{LimitKey, LimitOf, LimitPolicy, Limits, LimitsLayer};
 pub use listeners::{Certificate, Listener, ListenerTls, ProxyProtocol, TlsVersion};
 pub use node::{
     AccessFormat, Admin, Client, ForwardedField, Level, Log, LogTarget, Node, NodeCache,
-    PluginPool, Shutdown,
+    NodeLimits, PluginPool, Shutdown,
 };
 pub use plugins::{Inspect, OnError, Plugin, PluginStage};
 pub use pools::{Health, OriginTls, Pool};
@@ -65,6 +67,8 @@ settings! {
         waf: BTreeMap<String, WafLayer> = profiles::<WafLayer>("strict") => default("{}");
         /// Values for `cache:`.
         cache: BTreeMap<String, CacheLayer> = profiles::<CacheLayer>("pages") => default("{}");
+        /// Values for `limits:`.
+        limits: BTreeMap<String, LimitsLayer> = profiles::<LimitsLayer>("fair") => default("{}");
     }
 }
 

@@ -37,12 +37,21 @@ pub(crate) struct Entry {
     pub(crate) node: Node,
 }
 
+/// The elements of a default `[a, b]`.
+pub(crate) fn items(text: &str) -> impl Iterator<Item = &str> {
+    let inner = text.trim_start_matches('[').trim_end_matches(']');
+    inner.split(',').map(str::trim)
+}
+
 impl Node {
     /// The value that a default in the definition stands for.
     pub(crate) fn of_default(text: &str) -> Self {
         let value = match text {
             "[]" => Value::List(Vec::new()),
             "{}" => Value::Map(Vec::new()),
+            text if text.starts_with('[') => {
+                Value::List(items(text).map(Self::of_default).collect())
+            }
             text => Value::Text {
                 text: text.trim_matches('"').to_owned(),
                 plain: !text.starts_with('"'),

@@ -25,7 +25,7 @@ pub(crate) type Sources = BTreeMap<String, String>;
 pub(crate) trait Layer: Default + Clone + PartialEq {
     /// The values in force.
     type Resolved: Clone;
-    /// `waf` or `cache`.
+    /// `waf`, `cache` or `limits`.
     const NAME: &'static str;
     /// Reads the keys of a map; `profile` says whether one may be named.
     fn parse(node: &Node, profile: bool, context: &mut Context<'_>) -> Self;
@@ -101,6 +101,16 @@ pub(crate) fn profile() -> impl Kind<Out = String> {
     name("the name of a profile")
 }
 
+/// The key `profile` as data.
+pub(crate) fn profile_field() -> shape::Field {
+    crate::define::describe(
+        "profile",
+        "The profile whose values are used where this place sets none.",
+        &profile(),
+        crate::define::optional(&[]),
+    )
+}
+
 /// A struct with the values in force, and one with what a single place sets of them.
 macro_rules! overlay {
     (
@@ -166,12 +176,7 @@ macro_rules! overlay {
             fn shape(profile: bool) -> $crate::shape::Section {
                 let mut fields = Vec::new();
                 if profile {
-                    fields.push($crate::define::describe(
-                        "profile",
-                        "The profile whose values are used where this place sets none.",
-                        &$crate::overlay::profile(),
-                        $crate::define::optional(&[]),
-                    ));
+                    fields.push($crate::overlay::profile_field());
                 }
                 $(fields.push($crate::define::describe(stringify!($field), concat!($($doc),+), &$crate::define::typed::<$type, _>($kind), $when));)+
                 $crate::shape::Section {

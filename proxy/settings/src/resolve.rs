@@ -7,7 +7,8 @@
 use crate::context::Context;
 use crate::kind::Section;
 use crate::model::{
-    Cache, CacheLayer, Origin, OriginTls, Pool, Settings, SiteRoute, Waf, WafLayer,
+    Cache, CacheLayer, Limits, LimitsLayer, Origin, OriginTls, Pool, Settings, SiteRoute, Waf,
+    WafLayer,
 };
 use crate::overlay::{Layer, Sources};
 use crate::resolved::{Action, Route, Site};
@@ -19,8 +20,17 @@ use std::sync::Arc;
 struct Base {
     waf: Waf,
     cache: Cache,
+    limits: Limits,
     plugins: Vec<String>,
     sources: Sources,
+}
+
+/// What a site or a route sets.
+struct Written<'a> {
+    waf: Option<&'a WafLayer>,
+    cache: Option<&'a CacheLayer>,
+    limits: Option<&'a LimitsLayer>,
+    plugins: Option<&'a Vec<String>>,
 }
 
 /// Resolves every site.
@@ -32,10 +42,12 @@ pub(crate) fn sites(
     let mut sources = Sources::new();
     let waf = WafLayer::defaults(&mut sources);
     let cache = CacheLayer::defaults(&mut sources);
+    let limits = LimitsLayer::defaults(&mut sources);
     sources.insert("plugins".to_owned(), "default".to_owned());
     let defaults = Base {
         waf,
         cache,
+        limits,
         plugins: Vec::new(),
         sources,
     };
@@ -62,13 +74,13 @@ impl Resolver<'_, '_> {
     fn site(&self, index: usize, site: &crate::model::Site, defaults: &Base) -> Site {
         let key = format!("sites[{index}]");
         let mut base = defaults.clone();
-        self.lay(
-            &mut base,
-            &key,
-            site.waf.as_ref(),
-            site.cache.as_ref(),
-            site.plugins.as_ref(),
-        );
+        let own = Written {
+            waf: site.waf.as_ref(),
+            cache: site.cache.as_ref(),
+            limits: site.limits.as_ref(),
+            plugins: site.plugins.as_ref(),
+        };
+        self.lay(&mut base, &key, &own);
         let inherited = site
             .origin
             .as_ref()
@@ -81,13 +93,13 @@ impl Resolver<'_, '_> {
                 continue;
             };
             let mut base = base.clone();
-            self.lay(
-                &mut base,
-                &key,
-                written.waf.as_ref(),
-                written.cache.as_ref(),
-                written.plugins.as_ref(),
-            );
+            let own = Written {
+                waf: written.waf.as_ref(),
+                cache: written.cache.as_ref(),
+                limits: written.limits.as_ref(),
+                plugins: written.plugins.as_ref(),
+            };
+            self.lay(&mut base, &key, &own);
             base.sources.insert("action".to_owned(), source);
             let catches_all = written.matches.path == "/*" && written.matches.methods.is_empty();
             routes.push(Arc::new(base.route(
@@ -151,32 +163,27 @@ impl Resolver<'_, '_> {
         format!("{key} ({})", self.context.source((self.line_of)(key)))
     }
 
-    fn lay(
-        &self,
-        base: &mut Base,
-        key: &str,
-        waf: Option<&WafLayer>,
-        cache: Option<&CacheLayer>,
-        plugins: Option<&Vec<String>>,
-    ) {
+    fn lay(&self, base: &mut Base, key: &str, written: &Written<'_>) {
+        let profiles = &self.settings.profiles;
+        let sources = &mut base.sources;
+        self.layer(written.waf, &profiles.waf, key, &mut base.waf, sources);
         self.layer(
-            waf,
-            &self.settings.profiles.waf,
-            key,
-            &mut base.waf,
-            &mut base.sources,
-        );
-        self.layer(
-            cache,
-            &self.settings.profiles.cache,
+            written.cache,
+            &profiles.cache,
             key,
             &mut base.cache,
-            &mut base.sources,
+            sources,
         );
-        if let Some(plugins) = plugins {
+        self.layer(
+            written.limits,
+            &profiles.limits,
+            key,
+            &mut base.limits,
+            sources,
+        );
+        if let Some(plugins) = written.plugins {
             base.plugins.clone_from(plugins);
-            base.sources
-                .insert("plugins".to_owned(), self.source(&format!("{key}.plugins")));
+            sources.insert("plugins".to_owned(), self.source(&format!("{key}.plugins")));
         }
     }
 
@@ -209,6 +216,7 @@ impl Base {
         let Self {
             waf,
             cache,
+            limits,
             plugins,
             sources,
         } = self.clone();
@@ -219,6 +227,7 @@ impl Base {
             action,
             waf,
             cache,
+            limits,
             plugins,
             sources,
         }

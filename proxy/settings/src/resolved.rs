@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use crate::model::{Cache, Compressed, OverLimit, RuleTarget, Waf, WafMode};
+pub use crate::model::{
+    Cache, Compressed, LimitPolicy, Limits, OverLimit, RuleTarget, Waf, WafMode,
+};
 
 /// Settings that passed every check. Only this crate's readers make one that can be trusted.
 #[derive(Debug, Clone)]
@@ -50,10 +52,12 @@ pub struct Route {
     pub waf: Waf,
     /// The cache.
     pub cache: Cache,
+    /// Limits.
+    pub limits: Limits,
     /// Plugins in order.
     pub plugins: Vec<String>,
     /// Where each value came from: `waf.mode` → `profiles.waf.strict (aegis.yaml:14)`, or `default`. Keys are those of
-    /// `waf` and `cache`, `plugins`, and `action` for the origin, redirect or answer.
+    /// `waf`, `cache` and `limits` (`limits.policies.NAME`), `plugins`, and `action` for the origin, redirect or answer.
     pub sources: BTreeMap<String, String>,
 }
 

@@ -67,8 +67,11 @@ fn shape(of: &Shape, defs: &mut Map<String, Value>) -> Value {
             let items = shape(item, defs);
             json!({ "type": "array", "items": items, "minItems": min, "maxItems": max })
         }
-        Shape::Map { item, max, .. } => {
-            let item = shape(item, defs);
+        Shape::Map { item, max, off, .. } => {
+            let mut item = shape(item, defs);
+            if *off {
+                item = json!({ "anyOf": [{ "const": "off" }, item] });
+            }
             json!({
                 "type": "object",
                 "additionalProperties": item,
@@ -96,8 +99,14 @@ fn scalar(of: &Scalar) -> Value {
     match *of {
         Scalar::Flag => json!({ "type": "boolean" }),
         Scalar::Whole { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Scalar::Statuses => json!({
+            "type": ["integer", "string"],
+            "pattern": "^[1-5]([0-9]{2}|xx)$|^[1-5][0-9]{2} *- *[1-5][0-9]{2}$",
+            "minimum": 100,
+            "maximum": 599,
+        }),
         // Bounds of what has a unit cannot be said to a validator; the description says them.
-        Scalar::Size { min, max } => json!({
+        Scalar::Size { min, max } | Scalar::Amount { min, max } => json!({
             "type": ["integer", "string"],
             "pattern": "^[0-9]+ *(KiB|MiB|GiB|TiB)?$",
             "minimum": min,
@@ -134,13 +143,14 @@ fn scalar(of: &Scalar) -> Value {
 fn default(text: &str, shape: &Shape) -> Value {
     let number = matches!(
         shape,
-        Shape::Scalar(Scalar::Whole { .. } | Scalar::Among(_))
+        Shape::Scalar(Scalar::Whole { .. } | Scalar::Amount { .. } | Scalar::Among(_))
     );
     match text {
         "[]" => json!([]),
         "{}" => json!({}),
         "true" => json!(true),
         "false" => json!(false),
+        text if text.starts_with('[') => crate::node::items(text).collect(),
         text => match text.parse::<u64>() {
             Ok(value) if number => json!(value),
             _ => json!(text.trim_matches('"')),

@@ -21,6 +21,8 @@ pub(crate) enum Shape {
         item: Box<Shape>,
         max: usize,
         shown: &'static str,
+        /// `off` may stand under a name.
+        off: bool,
     },
     /// A fixed set of keys.
     Section(Section),
@@ -87,6 +89,13 @@ pub(crate) enum Scalar {
         min: Duration,
         max: Duration,
     },
+    /// A number, or bytes with a unit.
+    Amount {
+        min: u64,
+        max: u64,
+    },
+    /// A status, a class of them (`4xx`) or a range.
+    Statuses,
     /// One of these numbers.
     Among(&'static [u64]),
     Choice(&'static [(&'static str, &'static str)]),
@@ -113,6 +122,10 @@ impl Scalar {
                 show_duration(min),
                 show_duration(max)
             ),
+            Self::Amount { min, max } => {
+                format!("a number from {min} to {max}, or bytes such as 10MiB")
+            }
+            Self::Statuses => "a status such as 404, 4xx or 500-599".to_owned(),
             Self::Among(numbers) => either(numbers.iter().map(u64::to_string).collect()),
             Self::Choice(names) => {
                 either(names.iter().map(|(name, _)| format!("`{name}`")).collect())

@@ -6,6 +6,7 @@ mod drift;
 mod files;
 mod flags;
 mod layers;
+mod limits;
 mod mutate;
 mod schema;
 

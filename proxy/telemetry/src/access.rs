@@ -92,6 +92,10 @@ pub struct Record<'a> {
     pub waf: Option<&'a str>,
     /** The fault that ended the request. */
     pub error: Option<&'a str>,
+    /** The limit that refused it. */
+    pub limit: Option<&'a str>,
+    /** A limit on a dry run that would have refused it. */
+    pub would_limit: Option<&'a str>,
     /** `request`, `refresh`, `refused`, … */
     pub kind: &'a str,
 }

@@ -2,7 +2,7 @@
 //!
 //! Events that a client can cause are throttled in the log (never in the counter).
 
-use crate::metrics::{self, SiteMetrics, WafVerdict};
+use crate::metrics::{self, LimitMetrics, SiteMetrics, WafVerdict};
 use crate::ring;
 use crate::throttle::Throttle;
 use std::net::IpAddr;
@@ -232,6 +232,38 @@ impl ConnectionCut {
                 "connection cut"
             );
         }
+    }
+}
+
+/// A request was refused by a limit, or would have been.
+#[derive(Debug)]
+pub struct LimitExceeded<'a> {
+    /// The limit's counters.
+    pub limit: &'a LimitMetrics,
+    /// It only watches.
+    pub dry_run: bool,
+    /// For the ring: there on the first refusal of a client in a window.
+    pub first: Option<ring::Entry>,
+}
+
+impl LimitExceeded<'_> {
+    /// Counts; logs and keeps in the ring what is the first.
+    pub fn emit(self) {
+        static THROTTLE: Throttle = Throttle::new(LINES);
+        self.limit.refused(self.dry_run);
+        let Some(entry) = self.first else { return };
+        metrics::SECURITY_EVENTS.inc();
+        if THROTTLE.admit() {
+            info!(
+                request = entry.request_id,
+                site = entry.site,
+                client = entry.client,
+                limit = self.limit.name(),
+                dry_run = self.dry_run,
+                "limit exceeded"
+            );
+        }
+        ring::global().push(entry);
     }
 }
 

@@ -4,11 +4,13 @@
 //! atomic addition and no look-up. [`Family`] is for what is rare: it looks up by label and bounds the label sets.
 
 mod family;
+mod limit;
 mod process;
 mod site;
 mod sum;
 
 pub use family::{Family, GaugeFamily};
+pub use limit::LimitMetrics;
 pub use site::{PoolMetrics, SITES_MAX, SiteMetrics, WafVerdict, pool, site};
 pub use sum::{request_seconds, total};
 
@@ -127,6 +129,16 @@ metrics! {
     CONFIG_INFO: GaugeFamily = GaugeFamily::new("aegis_config_info", "The settings in force", &["id"], 4);
     /// Bounds that were hit, by the key that sets them.
     LIMIT_HITS: Family = Family::new("aegis_limit_hits_total", "Bounds that were hit", &["limit"], 256);
+    /// Requests refused by limits, by site and name of the limit.
+    LIMITS_REFUSED: Family = Family::new("aegis_limits_refused_total", "Requests refused by a limit", &["site", "limit"], 4096);
+    /// Requests that limits on a dry run would have refused.
+    LIMITS_WOULD_REFUSE: Family = Family::new("aegis_limits_would_refuse_total", "Requests a limit on a dry run would have refused", &["site", "limit"], 4096);
+    /// Counts in the table of limits that can still matter.
+    LIMITS_ENTRIES: IntGauge = gauge("aegis_limits_entries", "Counts of limits that can still matter");
+    /// Counts of limits that were forgotten too soon: `counting`, or `refused` ones.
+    LIMITS_EVICTED: Family = Family::new("aegis_limits_evicted_total", "Counts of limits forgotten to make room while they could still matter", &["state"], 4);
+    /// Requests that no limit could count.
+    LIMITS_UNCOUNTED: IntCounter = counter("aegis_limits_uncounted_total", "Requests let through because a limit had no place to count them");
     /// Access log lines lost because the queue was full or the target refused them.
     ACCESS_LOG_DROPPED: IntCounter = counter("aegis_access_log_dropped_total", "Access log lines lost");
     /// Log lines held back because an event came too often.

@@ -59,6 +59,8 @@ fn record(agent: &[u8]) -> Record<'_> {
         ja4: None,
         waf: Some("clean"),
         error: None,
+        limit: None,
+        would_limit: None,
         kind: "request",
     }
 }

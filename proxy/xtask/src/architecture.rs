@@ -32,6 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "aegis-settings",
             "aegis-telemetry",
             "aegis-identity",
+            "aegis-limits",
             "aegis-plugins",
             "aegis-cache",
             "aegis-origin",

@@ -139,6 +139,14 @@ fn url_text(value: &Value) -> String {
             waf("inbound_threshold")
         ),
     }
+    let limits = value["limits"].as_array().map_or(&[][..], Vec::as_slice);
+    for (index, limit) in limits.iter().enumerate() {
+        let word = if index == 0 { "limits" } else { "" };
+        line!(out, "  {word:8} {}", shown(limit));
+    }
+    if limits.is_empty() {
+        line!(out, "  limits   none");
+    }
     line!(out, "  plugins  {}", shown(&value["plugins"]));
     match value["cache_key"].as_str() {
         Some(key) => line!(out, "  cached   under {}", tame(key)),
@@ -192,6 +200,10 @@ fn request_text(value: &Value) -> String {
         tame(&e.target),
         tame(&e.client)
     );
+    if e.plugin == "limits" {
+        limit_text(&e, &mut out);
+        return out;
+    }
     for (index, rule) in e.rules.iter().enumerate() {
         let word = if index == 0 { "why" } else { "" };
         line!(
@@ -229,6 +241,15 @@ fn request_text(value: &Value) -> String {
     out
 }
 
+/// Why a limit stopped a request.
+fn limit_text(e: &Entry, out: &mut String) {
+    for rule in &e.rules {
+        line!(out, "  limit   {}", tame(&rule.message));
+    }
+    line!(out, "  request {}", tame(&e.request_id));
+    line!(out, "  site    {} ({})", tame(&e.site), tame(&e.route));
+}
+
 /// Rules that refuse what could not be inspected (a body that does not parse, more arguments than are looked at):
 /// without them the rest would pass unseen, so no remedy names them.
 const UNINSPECTED: [u32; 6] = [200_002, 200_003, 200_004, 200_005, 200_007, 200_009];
@@ -237,6 +258,24 @@ const UNINSPECTED: [u32; 6] = [200_002, 200_003, 200_004, 200_005, 200_007, 200_
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_refusal_by_a_limit_is_explained_with_what_the_limit_is() {
+        let event = json!({
+            "request_id": "01JD8Z3V6Q0000000000000000", "time_ms": 1_764_000_000_042_u64, "client": "203.0.113.9",
+            "method": "GET", "scheme": "https", "host": "shop.example.com", "target": "/", "status": 429,
+            "site": "shop.example.com", "route": "sites[0]", "plugin": "limits", "mode": "enforce", "action": "limit",
+            "rules": [{ "message": "client: 500 requests in 10s by address" }],
+            "score": 0, "threshold": 0, "micros": 0,
+        });
+        let expected = "\
+429 Refused (limit)   GET https://shop.example.com/   2025-11-24 16:00:00Z   from 203.0.113.9
+  limit   client: 500 requests in 10s by address
+  request 01JD8Z3V6Q0000000000000000
+  site    shop.example.com (sites[0])
+";
+        assert_eq!(request_text(&event), expected);
+    }
 
     #[test]
     fn a_block_is_explained_with_rule_variable_and_remedy() {

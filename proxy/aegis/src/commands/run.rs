@@ -1,7 +1,7 @@
 //! `aegis run`: find the settings, then hand over to [`crate::app`].
 
 use super::default_state_dir;
-use crate::cli::{DEFAULT_CONFIG, EX_CONFIG, EX_USAGE, Run, WafMode};
+use crate::cli::{DEFAULT_CONFIG, EX_CONFIG, EX_USAGE, OnOff, Run, WafMode};
 use crate::{app, organs, terminal};
 use aegis_control::{Boot, Copies};
 use aegis_settings::{Flags, Problem};
@@ -36,6 +36,7 @@ fn from_flags(args: &Run) -> Result<Boot, (Vec<Problem>, u8)> {
         listen: args.flags.listen.clone(),
         listen_tls: args.flags.listen_tls.clone(),
         waf: args.flags.waf.map(|mode| word(mode).to_owned()),
+        limits_off: args.flags.limits == Some(OnOff::Off),
         state_dir: args.flags.state_dir.clone(),
         metrics: args.flags.metrics.clone(),
         admin_socket: args.flags.admin_socket.clone(),

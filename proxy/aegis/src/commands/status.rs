@@ -138,6 +138,17 @@ fn traffic(node: &Value, out: &mut String) {
         n("/waf/limit"),
         n("/waf/fault"),
     );
+    match n("/limits/entries") {
+        0 => line!(out, "limits    none"),
+        entries => line!(
+            out,
+            "limits    refused {}   on dry runs {}   {} of {entries} counts in use, {} forgotten too soon",
+            n("/limits/refused"),
+            n("/limits/would_refuse"),
+            n("/limits/used"),
+            n("/limits/evicted"),
+        ),
+    }
 }
 
 fn organs(node: &Value, out: &mut String) {

@@ -11,6 +11,7 @@ macro_rules! rows {
 }
 
 mod cache;
+mod limits;
 mod listeners;
 mod node;
 mod plugins;
@@ -20,7 +21,7 @@ mod waf;
 
 use std::collections::BTreeSet;
 
-/// Where `waf:` and `cache:` may stand; nearer ones are laid over farther ones.
+/// Where `waf:`, `cache:` and `limits:` may stand; nearer ones are laid over farther ones.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place {
     Profile,
@@ -80,6 +81,7 @@ fn every_key_has_a_row_and_every_row_a_key() {
     let mut rows: BTreeSet<String> = tables.concat().into_iter().map(str::to_owned).collect();
     rows.extend(waf::rows());
     rows.extend(cache::rows());
+    rows.extend(limits::rows());
     let without: Vec<_> = keys.difference(&rows).collect();
     let gone: Vec<_> = rows.difference(&keys).collect();
     assert!(

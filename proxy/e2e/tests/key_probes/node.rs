@@ -174,6 +174,15 @@ rows! {
         });
         assert_eq!(hit, [false, true]);
     }
+    "node.limits.entries" so_many_are_counted {
+        let origin = Origin::start(|_| Reply::text("x"));
+        let entries = [1024, 4096].map(|entries| {
+            let limits = json!({ "policies": { "p": { "limit": 1, "window": "1s" } } });
+            let aegis = Aegis::before(&origin).set("sites[0].limits", limits).set("node.limits.entries", entries).start();
+            aegis.admin("/status")["node"]["limits"]["entries"].as_u64()
+        });
+        assert_eq!(entries, [Some(1024), Some(4096)]);
+    }
     "node.plugins.threads" plugin_threads_are_threads {
         let [one, three] = each_of(super::plugins::with_passing, "node.plugins.threads", [json!(1), json!(3)], |aegis, _| threads(aegis));
         assert_eq!(three - one, 2);

@@ -18,7 +18,8 @@ pub(super) struct Bucket {
 #[derive(Default)]
 #[repr(C)]
 struct Slot {
-    key: Option<Key>,
+    /// Meaningless while `ends` says that the place is free.
+    key: Key,
     count: Count,
 }
 
@@ -55,10 +56,7 @@ impl Bucket {
             });
         while equal != 0 {
             let place = equal.trailing_zeros() as usize;
-            if self
-                .slots
-                .get(place)
-                .is_some_and(|slot| slot.key == Some(key))
+            if self.slots.get(place).is_some_and(|slot| slot.key == key)
                 && self.ends.get(place).is_some_and(|&ends| ends != 0)
             {
                 return Some(place);
@@ -85,7 +83,7 @@ impl Bucket {
         {
             *tag_there = tag(key);
             *slot = Slot {
-                key: Some(key),
+                key,
                 count: Count::default(),
             };
         }
@@ -97,6 +95,11 @@ impl Bucket {
         } else {
             Place::Free(place)
         }
+    }
+
+    /// Places whose counts can still matter.
+    pub(super) fn used(&self, now: u32) -> u64 {
+        self.ends.iter().filter(|&&ends| ends > now).count() as u64
     }
 
     pub(super) fn count(&mut self, place: usize) -> Option<&mut Count> {

@@ -59,6 +59,7 @@ pub(crate) fn head(session: &ServerSession, ctx: &Ctx, takes_body: bool) -> Arc<
             .and_then(Connection::tls_version)
             .map(|v| Bytes::from_static(v.as_bytes())),
         sni: connection.and_then(Connection::sni).map(text),
+        ja4: connection.and_then(Connection::ja4).map(text),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Names that must exist, hosts that must not stand twice, and what nobody uses.
 
+use super::layers;
 use crate::context::Checker;
 use crate::model::{Origin, Settings};
 use crate::overlay::Layer;
@@ -32,29 +33,24 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
     let (pools, plugins) = (names.pools, names.plugins);
     unused("pools", settings.pools.keys(), &pools, checker);
     unused("plugins", settings.plugins.keys(), &plugins, checker);
-    let site_layers = || settings.sites.iter().enumerate();
-    let waf = site_layers().flat_map(|(index, site)| {
-        let routes = site.routes.iter().enumerate();
-        let of_routes = routes.map(move |(at, route)| {
-            (
-                format!("sites[{index}].routes[{at}].waf"),
-                route.waf.as_ref(),
-            )
-        });
-        std::iter::once((format!("sites[{index}].waf"), site.waf.as_ref())).chain(of_routes)
-    });
+    let waf = layers(
+        settings,
+        |site| site.waf.as_ref(),
+        |route| route.waf.as_ref(),
+    );
     profiles(waf, &settings.profiles.waf, &["block", "detect"], checker);
-    let cache = site_layers().flat_map(|(index, site)| {
-        let routes = site.routes.iter().enumerate();
-        let of_routes = routes.map(move |(at, route)| {
-            (
-                format!("sites[{index}].routes[{at}].cache"),
-                route.cache.as_ref(),
-            )
-        });
-        std::iter::once((format!("sites[{index}].cache"), site.cache.as_ref())).chain(of_routes)
-    });
+    let cache = layers(
+        settings,
+        |site| site.cache.as_ref(),
+        |route| route.cache.as_ref(),
+    );
     profiles(cache, &settings.profiles.cache, &[], checker);
+    let limits = layers(
+        settings,
+        |site| site.limits.as_ref(),
+        |route| route.limits.as_ref(),
+    );
+    profiles(limits, &settings.profiles.limits, &[], checker);
 }
 
 fn hosts(settings: &Settings, checker: &mut Checker<'_, '_>) {

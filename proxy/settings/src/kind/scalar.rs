@@ -46,6 +46,13 @@ pub(crate) struct Text<'a> {
     shape: &'a shape::Scalar,
 }
 
+impl Text<'_> {
+    /// The bounds it has to keep.
+    pub(crate) fn shape(&self) -> &shape::Scalar {
+        self.shape
+    }
+}
+
 impl<T> Scalar<T> {
     /// A scalar with its own reader.
     pub(crate) const fn new(

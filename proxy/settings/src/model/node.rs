@@ -29,6 +29,8 @@ settings! {
         client: Client = section() => default("{}");
         /// Storage of the cache.
         cache: NodeCache = section() => default("{}");
+        /// The counts of limits.
+        limits: NodeLimits = section() => default("{}");
         /// The threads that run plugins.
         plugins: PluginPool = section() => default("{}");
         /// All request bodies held back for a verdict, together.
@@ -129,6 +131,15 @@ settings! {
     pub struct NodeCache {
         /// Memory for cached answers.
         memory: u64 = size(1 << 20, 1 << 44) => default("256MiB");
+    }
+}
+
+settings! {
+    /// The counts of limits.
+    pub struct NodeLimits {
+        /// Clients (or whatever a limit's `key` says) that are counted at a time, 72 bytes each; past it those that used
+        /// least of their limit are forgotten.
+        entries: usize = whole(1_024, 1 << 24) => default("131072");
     }
 }
 

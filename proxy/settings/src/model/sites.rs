@@ -1,6 +1,6 @@
 //! `sites:` as written; what counts for a request is in [`crate::resolved`].
 
-use super::{CacheLayer, WafLayer};
+use super::{CacheLayer, LimitsLayer, WafLayer};
 use crate::define::{default, optional, required, settings};
 use crate::kind::http::{content_type, location, method, redirect_status, route_path};
 use crate::kind::net::{host, origin};
@@ -22,12 +22,14 @@ settings! {
         waf: Option<WafLayer> = maybe(laid()) => optional(&["strict"]);
         /// The cache: the name of a profile, `off`, or keys of `profiles.cache.*` in place.
         cache: Option<CacheLayer> = maybe(laid()) => optional(&["{ profile: pages, ttl_default: 30s }"]);
+        /// Limits: the name of a profile, `off`, or keys of `profiles.limits.*` in place, with `profile: NAME` under them.
+        limits: Option<LimitsLayer> = maybe(laid()) => optional(&["fair"]);
         /// Plugins in order.
         plugins: Option<Vec<String>> = maybe(list(name("the name of a plugin"), 0, PLUGINS_MAX))
             => optional(&["[bots]"]);
         /// Paths that differ; the first that matches counts, then the site itself.
         routes: Vec<SiteRoute> = list(section(), 0, ROUTES_MAX).shown(&[
-            &["match", "origin", "waf", "cache", "plugins"],
+            &["match", "origin", "waf", "cache", "limits", "plugins"],
             &["match", "redirect"],
             &["match", "respond"],
         ]) => default("[]");
@@ -49,6 +51,9 @@ settings! {
         waf: Option<WafLayer> = maybe(laid()) => optional(&["{ paranoia: 2 }"]);
         /// Laid over the site's.
         cache: Option<CacheLayer> = maybe(laid()) => optional(&["off"]);
+        /// Laid over the site's, limit by limit.
+        limits: Option<LimitsLayer> = maybe(laid())
+            => optional(&["{ policies: { login: { of: errors, limit: 10, window: 1m, penalty: 10m } } }"]);
         /// In place of the site's.
         plugins: Option<Vec<String>> = maybe(list(name("the name of a plugin"), 0, PLUGINS_MAX)) => optional(&["[]"]);
     }

@@ -70,6 +70,17 @@ fn at<'a>(node: &'a mut Node, path: &[&str]) -> &'a mut Node {
         unreachable!("made above")
     };
     if *first == "*" {
+        if entries.is_empty() {
+            // The smallest limit.
+            let policy = [("limit", "1"), ("window", "1s")];
+            entries.push(Entry {
+                key: "one".to_owned(),
+                place: Place::default(),
+                node: map(policy
+                    .map(|(key, value)| (key.to_owned(), text(value)))
+                    .into()),
+            });
+        }
         return at(&mut entries[0].node, rest);
     }
     let index = entries
@@ -118,6 +129,8 @@ fn element(path: &[&str], scalar: &Scalar) -> Node {
         ("servers", _) => "a:1",
         ("hosts", _) => "a.example",
         ("methods", _) => "GET",
+        ("key", _) => "address",
+        ("statuses", _) => "404",
         ("exclude_targets", _) => "1:ARGS",
         ("trusted_proxies", _) => "10.0.0.1",
         (_, Scalar::Whole { .. }) => "1",
@@ -140,7 +153,17 @@ fn check_scalar(path: &[&str], scalar: &Scalar, checked: &mut usize) {
                 ),
             );
         }
-        Scalar::Size { min, max } => {
+        Scalar::Statuses => {
+            for status in ["100", "599", "4xx", "500-599"] {
+                good(path, text(status));
+            }
+            for status in [
+                "99", "600", "6xx", "xx", "4x", "404-", "404-403", "4xx-5xx", "+404",
+            ] {
+                refused(path, text(status));
+            }
+        }
+        Scalar::Size { min, max } | Scalar::Amount { min, max } => {
             good(path, text(min.to_string()));
             good(path, text(max.to_string()));
             refused(path, text((max + 1).to_string()));

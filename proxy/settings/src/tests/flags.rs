@@ -33,6 +33,11 @@ fn one_origin_is_enough() {
     );
     assert_eq!(validated.sites[0].hosts, ["*"]);
     assert_eq!(validated.sites[0].routes[0].waf.mode, WafMode::Block);
+    let limits = &validated.sites[0].routes[0].limits.policies;
+    assert_eq!(
+        limits["client"].sentence(),
+        "10000 requests in 10s by address, burst 10000"
+    );
     assert_eq!(
         validated.pools["http://127.0.0.1:3000"].servers,
         ["127.0.0.1:3000"]
@@ -44,12 +49,14 @@ fn each_flag_acts() {
     let validated = from_flags(&Flags {
         listen: vec!["127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()],
         waf: Some("off".to_owned()),
+        limits_off: true,
         state_dir: Some(PathBuf::from("/tmp/aegis \"state\"")),
         metrics: Some("127.0.0.1:0".to_owned()),
         admin_socket: Some(PathBuf::from("/tmp/a.sock")),
         ..flags(&["http://a:1", "http://b:2"])
     })
     .expect("good");
+    assert!(validated.sites[0].routes[0].limits.policies.is_empty());
     assert_eq!(validated.settings.listeners.len(), 2);
     assert!(
         validated

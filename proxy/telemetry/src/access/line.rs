@@ -59,6 +59,8 @@ impl Buffer {
             ("origin", r.origin),
             ("waf", r.waf),
             ("error", r.error),
+            ("limit", r.limit),
+            ("would_limit", r.would_limit),
             ("tls", r.tls_version),
             ("ja4", r.ja4),
         ] {
@@ -266,6 +268,8 @@ pub(super) mod tests {
             ja4: None,
             waf: Some("clean"),
             error: None,
+            limit: None,
+            would_limit: None,
             kind: "request",
         }
     }

@@ -8,7 +8,7 @@ pub mod script;
 pub mod settings;
 pub mod wire;
 
-use aegis_pipeline::{App, Cache, Live, NodeParts, service};
+use aegis_pipeline::{App, Cache, Limits, Live, NodeParts, service};
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora_core::protocols::{ALPN, GetSocketDigest, SocketDigest, l4::stream::Stream};
@@ -41,6 +41,7 @@ impl Node {
                 hops: Arc::default(),
                 access: None,
                 bodies_held_max,
+                limits: Limits::new(1024),
             },
             2,
         );

@@ -1,9 +1,11 @@
 //! Sites and pools in a line each.
 
 use aegis_origin::PoolSet;
-use aegis_pipeline::{NodeParts, Plugins, Snapshot, SnapshotError};
+use aegis_pipeline::{Limits, NodeParts, Plugins, Snapshot, SnapshotError};
 use aegis_settings::model::{self, Inspect, OnError};
-use aegis_settings::resolved::{Action, Cache, Compressed, OverLimit, Route, Site, Waf, WafMode};
+use aegis_settings::resolved::{
+    Action, Cache, Compressed, Limits as RouteLimits, OverLimit, Route, Site, Waf, WafMode,
+};
 use aegis_telemetry::access::AccessLog;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -79,6 +81,10 @@ pub fn route(path: &str, action: Action) -> Route {
             ttl_default: Duration::ZERO,
             status_header: true,
         },
+        limits: RouteLimits {
+            headers: true,
+            policies: BTreeMap::new(),
+        },
         plugins: vec![],
         sources: BTreeMap::new(),
     }
@@ -139,6 +145,7 @@ impl Sites {
             } else {
                 self.bodies_held_max
             },
+            limits: Limits::new(1024),
         };
         Snapshot::build("test", node, &self.sites, pools, &self.plugins)
     }
