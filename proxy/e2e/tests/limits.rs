@@ -434,7 +434,7 @@ fn counts_survive_a_reload_and_a_higher_limit_holds_at_once() {
 }
 
 #[test]
-fn what_is_stored_has_no_fields_of_limits_and_a_refresh_counts_nothing() {
+fn what_is_stored_has_no_fields_of_limits_and_is_limited_too() {
     let origin = origin();
     let aegis = limited(&origin, &json!({ "p": hourly(3, &["address"]) })).start();
     for (remaining, cache) in [(2, "fwd"), (1, "hit"), (0, "hit")] {

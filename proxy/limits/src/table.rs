@@ -16,24 +16,19 @@ use crate::policy::Policy;
 use crate::window::Count;
 use crate::{Answer, Key, LimitError, Nanos, Outcome};
 use bucket::{Bucket, Mark, Place};
-use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 mod bucket;
 
 /// The counts of all keys of all policies.
 pub struct Table {
-    buckets: Box<[Padded]>,
+    buckets: Box<[Bucket]>,
     secret: [u8; 32],
     began: Nanos,
     evicted: AtomicU64,
     evicted_refused: AtomicU64,
     uncounted: AtomicU64,
 }
-
-/// A bucket begins on a cache line, so that what a look-up reads (lock, tags, ranks, ends) is one, and each count one.
-#[repr(align(64))]
-struct Padded(Mutex<Bucket>);
 
 /// What a table is and what happened to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +65,7 @@ impl Table {
         if !(min..=max).contains(&entries) {
             return Err(LimitError::Entries { entries, min, max });
         }
-        let buckets = (0..entries.div_ceil(Bucket::PLACES)).map(|_| Padded(Mutex::default()));
+        let buckets = (0..entries.div_ceil(Bucket::PLACES)).map(|_| Bucket::default());
         Ok(Self {
             buckets: buckets.collect(),
             secret,
@@ -98,7 +93,7 @@ impl Table {
         let looked = self.buckets.iter().step_by(step);
         let (mut used, mut seen) = (0, 0);
         for bucket in looked {
-            used += bucket.0.lock().used(tick);
+            used += bucket.lock().used(tick);
             seen += 1;
         }
         used * self.buckets.len() as u64 / seen.max(1)
@@ -179,7 +174,7 @@ impl Table {
     ) -> Option<R> {
         // Multiplying maps the hash evenly on any number of buckets; the other half of it makes the tag.
         let index = (u128::from(key.high) * self.buckets.len() as u128) >> 64;
-        let mut bucket = self.buckets.get(usize::try_from(index).ok()?)?.0.lock();
+        let mut bucket = self.buckets.get(usize::try_from(index).ok()?)?.open(key);
         let place = match (bucket.find(key), missing) {
             (Some(place), _) => place,
             (None, Missing::Leave) => return None,
@@ -198,7 +193,9 @@ impl Table {
                 }
             },
         };
-        let (result, mark) = act(bucket.count(place)?);
+        let mut count = bucket.count(place)?;
+        let (result, mark) = act(&mut count);
+        bucket.put(place, &count);
         let ends = match mark.ends {
             0 => 0,
             Nanos::MAX => u32::MAX,

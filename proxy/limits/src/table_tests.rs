@@ -40,7 +40,7 @@ fn keys(seed: u64) -> impl Iterator<Item = Key> {
 
 #[test]
 fn a_bucket_is_nine_cache_lines() {
-    assert_eq!(size_of::<Padded>(), 9 * 64);
+    assert_eq!(size_of::<Bucket>(), 9 * 64);
     let stats = table().stats();
     assert_eq!((stats.entries, stats.bytes), (1024, 1024 * 72));
 }
@@ -190,6 +190,26 @@ fn eviction_survives_time_going_back() {
         assert_eq!(table.take(&policy, key, START).remaining, left);
     }
     assert!(table.take(&policy, key, START).refuses());
+}
+
+#[test]
+fn a_key_that_is_not_at_home_keeps_its_count() {
+    let table = table();
+    let policy = policy(&table, 10, Duration::ZERO);
+    // Eight keys of one bucket that all have the same home.
+    let keys: Vec<_> = (0..8)
+        .map(|n: u64| Key {
+            high: 5,
+            low: n << 40 | 3,
+        })
+        .collect();
+    for used in 1..=5 {
+        for &key in &keys {
+            let answer = table.take(&policy, key, START);
+            assert_eq!(answer.remaining, 10 - used);
+        }
+    }
+    assert_eq!((table.stats().evicted, table.used(START)), (0, 8));
 }
 
 #[test]

@@ -50,6 +50,31 @@ impl Place {
 }
 
 impl Count {
+    pub(crate) const WORDS: usize = 6;
+
+    pub(crate) fn of_words(words: [u64; Self::WORDS]) -> Self {
+        let [window, current, previous, debt, blocked_until, told] = words;
+        Self {
+            window,
+            current,
+            previous,
+            debt,
+            blocked_until,
+            told,
+        }
+    }
+
+    pub(crate) fn to_words(self) -> [u64; Self::WORDS] {
+        [
+            self.window,
+            self.current,
+            self.previous,
+            self.debt,
+            self.blocked_until,
+            self.told,
+        ]
+    }
+
     /// Decides on a request and counts `amount` of it when it may go on.
     pub(crate) fn admit(&mut self, policy: &Policy, amount: u64, now: Nanos) -> Answer {
         let rate = &policy.rate;

@@ -10,6 +10,7 @@ mod edited;
 mod frames;
 mod held_bodies;
 mod http2;
+mod limits;
 mod log;
 mod plugins;
 mod proxying;
