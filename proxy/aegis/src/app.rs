@@ -10,6 +10,7 @@ use crate::serve::serve;
 use aegis_certs::{CertStore, Certificates, Times};
 use aegis_control::{Boot, Servers, State};
 use aegis_front::{Bound, Door, DoorConfig};
+use aegis_identity::Hops;
 use aegis_pipeline::{Cache, Limits, Live, NodeParts};
 use aegis_settings::model::{AccessFormat, Log, LogTarget};
 use aegis_telemetry::access::{AccessLog, Format, Target};
@@ -99,6 +100,7 @@ impl Node {
         bans.apply(boot.validated(), None);
         let parts = NodeParts {
             client: node.client.clone(),
+            hops: Arc::new(Hops::of(&node.client)),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
             verdicts: Arc::clone(&bans.desk),

@@ -42,7 +42,7 @@ pub(crate) fn ask(facts: &Facts<'_>, ctx: &Ctx) -> Result<(), Answer> {
 fn entry(facts: &Facts<'_>, ctx: &Ctx, site: &str, ban: Verdict) -> Entry {
     let received = ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Entry {
-        request_id: ctx.id.as_str().to_owned(),
+        request_id: ctx.request_id().to_owned(),
         time_ms: u64::try_from(received.as_millis()).unwrap_or(u64::MAX),
         client: ctx.client_text().to_owned(),
         method: facts.method.to_owned(),
@@ -78,9 +78,9 @@ pub(crate) fn observe(ctx: &Ctx) {
     let report = Report {
         fault,
         address: ctx.client().ip(),
-        forwarded: false,
+        forwarded: ctx.is_forwarded(),
         site: ctx.routed().map(|routed| &*routed.site.site.name),
-        request: ctx.id.as_str(),
+        request: ctx.request_id(),
     };
     if !ctx.is_refresh && ctx.connection().is_some() {
         tell(&snapshot.node.verdicts, &report);
@@ -98,7 +98,7 @@ pub(crate) fn observe_refused(
         let report = Report {
             fault,
             address: connection.client(),
-            forwarded: false,
+            forwarded: connection.is_told(),
             site: None,
             request: id.as_str(),
         };

@@ -11,12 +11,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// What of a table of routes is read: a default route stands near its beginning, and a router's table has no end.
 const ROUTES_MAX: u64 = 256 << 10;
 
-/// Loopback, `never_ban`, own addresses, gateways, origins.
+/// Loopback, `never_ban`, trusted proxies, own addresses, gateways, origins.
 pub(super) fn find(settings: &Settings, snapshot: Option<&Snapshot>) -> NeverBan {
     let mut found: Vec<(Prefix, String)> = Vec::new();
     let mut add = |prefix: Prefix, what: &str| found.push((prefix, what.to_owned()));
     for network in &settings.node.verdicts.never_ban {
         add(prefix(network), "node.verdicts.never_ban");
+    }
+    // Who trusts everyone knows his proxies by nothing.
+    if !settings.node.client.trust_everyone {
+        for network in &settings.node.client.trusted_proxies {
+            add(prefix(network), "trusted proxy");
+        }
     }
     match if_addrs::get_if_addrs() {
         Ok(interfaces) => interfaces
