@@ -161,7 +161,9 @@ fn limits(validated: &Validated) -> Option<String> {
     }
     if routes.iter().all(alike) {
         let policies = first.limits.policies.values();
-        let sentences: Vec<_> = policies.map(|policy| policy.sentence()).collect();
+        let sentences: Vec<_> = policies
+            .map(aegis_settings::model::LimitPolicy::sentence)
+            .collect();
         return Some(sentences.join("; "));
     }
     Some(format!("on {limited} of {} routes", routes.len()))

@@ -6,6 +6,7 @@ use crate::modules;
 use crate::sandbox::{self, Sandbox};
 use aegis_certs::{CertProblem, CertStore, Certificates};
 use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection};
+use aegis_identity::Hops;
 use aegis_origin::PoolSet;
 use aegis_pipeline::{Limits, LimitsUse, Live, NodeParts, Snapshot};
 use aegis_settings::model::Level;
@@ -162,9 +163,13 @@ impl DataPlane for Plane {
             .map_err(|error| Rejection::new(error.to_string()))?;
         progress.say("looking up the origins");
         self.workers.block_on(pools.settle(NAMES));
+        let node = NodeParts {
+            hops: Arc::new(Hops::of(&validated.settings.node.client)),
+            ..self.node.clone()
+        };
         let snapshot = Snapshot::build(
             &validated.id,
-            self.node.clone(),
+            node,
             &validated.sites,
             pools,
             &running.plugins,

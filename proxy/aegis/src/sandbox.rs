@@ -322,5 +322,6 @@ fn plain_request() -> Arc<RequestHead> {
         received: SystemTime::now(),
         tls_version: None,
         sni: None,
+        ja4: None,
     })
 }

@@ -25,6 +25,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 pub(crate) async fn accept_loop<A>(
     listener: TcpListener,
     tls: Option<SslAcceptor>,
+    proxied: bool,
     shared: Arc<Shared<A>>,
 ) -> Drained
 where
@@ -77,6 +78,7 @@ where
             peer: canonical(peer),
             local: canonical(local),
             tls: tls.clone(),
+            proxied,
         };
         let shared = Arc::clone(&shared);
         connections.spawn(async move {

@@ -5,7 +5,7 @@ use crate::bind::{BindError, connections_for, listener, open_files_for};
 use crate::tls::acceptor;
 use aegis_certs::Certificates;
 use aegis_identity::Refuse;
-use aegis_settings::model::{Listener, Settings};
+use aegis_settings::model::{Listener, ProxyProtocol, Settings};
 use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;
 use std::io;
@@ -107,6 +107,7 @@ struct BoundListener {
     socket: TcpListener,
     address: SocketAddr,
     tls: Option<SslAcceptor>,
+    proxied: bool,
 }
 
 /// What all connections share.
@@ -158,6 +159,7 @@ impl Door {
                 address: socket.local_addr().map_err(other)?,
                 socket,
                 tls: tls.transpose()?,
+                proxied: one.proxy_protocol == ProxyProtocol::Required,
             })
         });
         Ok(Bound {
@@ -199,9 +201,15 @@ impl Bound {
             connections: AtomicU64::new(1),
         });
         let mut loops = JoinSet::new();
-        for BoundListener { socket, tls, .. } in self.listeners {
+        for listener in self.listeners {
+            let BoundListener {
+                socket,
+                tls,
+                proxied,
+                ..
+            } = listener;
             let socket = tokio::net::TcpListener::from_std(socket)?;
-            loops.spawn(accept_loop(socket, tls, Arc::clone(&shared)));
+            loops.spawn(accept_loop(socket, tls, proxied, Arc::clone(&shared)));
         }
         closed(&mut waiting).await;
         // Pingora's HTTP app closes connections that wait for a request, and each of the others after the one it serves.

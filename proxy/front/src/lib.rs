@@ -21,6 +21,7 @@ mod conn;
 mod door;
 mod ending;
 pub mod guard;
+mod proxied;
 mod refusal;
 mod serve;
 mod tls;

@@ -4,6 +4,7 @@ use crate::accept::closed;
 use crate::conn::{Conn, Transport};
 use crate::door::Shared;
 use crate::guard::Guard;
+use crate::proxied::read_header;
 use crate::refusal::Refusal;
 use crate::tls::{facts, handshake};
 use crate::wire::{FIRST_MAX, Wire};
@@ -22,6 +23,8 @@ pub(crate) struct Accepted {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) tls: Option<SslAcceptor>,
+    /// A header of the PROXY protocol comes first.
+    pub(crate) proxied: bool,
 }
 
 /// Serves it to its end.
@@ -48,18 +51,34 @@ where
         peer,
         local,
         tls,
+        proxied,
     } = accepted;
-    let facts_of =
-        |tls: Option<TlsFacts>| Arc::new(Connection::new(shared.next_id(), peer, local, tls));
+    let mut conn = Conn::new(tcp, peer, local, tls.is_some());
+    let mut client = None;
+    if proxied {
+        let limit = shared.config.handshake_timeout;
+        match read_header(&mut conn, peer.ip(), &*shared.app, limit).await {
+            Ok(named) => client = named,
+            Err(refusal) => {
+                refusal.count();
+                return None;
+            }
+        }
+    }
+    let facts_of = |tls: Option<TlsFacts>| {
+        let connection = Connection::new(shared.next_id(), peer, local, tls);
+        Arc::new(match client {
+            Some(client) => connection.on_behalf_of(client),
+            None => connection,
+        })
+    };
     let Some(acceptor) = tls else {
-        let mut conn = Conn::new(tcp, peer, local, false);
         let came = within_idle_time(conn.wait_for_byte(), shared).await;
         return came
             .then(|| wired(conn, facts_of(None), shared))
             .flatten()
             .map(|wire| Box::new(wire) as Stream);
     };
-    let conn = Conn::new(tcp, peer, local, true);
     let shaken = timeout(shared.config.handshake_timeout, handshake(&acceptor, conn)).await;
     let stream = match shaken.unwrap_or(Err(Refusal::HandshakeTimeout)) {
         Ok(stream) => stream,

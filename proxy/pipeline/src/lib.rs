@@ -19,6 +19,7 @@ mod ctx;
 mod facts;
 pub mod fault;
 mod head;
+mod hearsay;
 mod incoming;
 mod inspect;
 mod limits;

@@ -13,10 +13,10 @@ mod waf;
 
 pub use cache::{Cache, CacheLayer};
 pub use limits::{LimitKey, LimitOf, LimitPolicy, Limits, LimitsLayer};
-pub use listeners::{Certificate, Listener, ListenerTls, TlsVersion};
+pub use listeners::{Certificate, Listener, ListenerTls, ProxyProtocol, TlsVersion};
 pub use node::{
-    AccessFormat, Admin, Client, Level, Log, LogTarget, Node, NodeCache, NodeLimits, PluginPool,
-    Shutdown,
+    AccessFormat, Admin, Client, ForwardedField, Level, Log, LogTarget, Node, NodeCache,
+    NodeLimits, PluginPool, Shutdown,
 };
 pub use plugins::{Inspect, OnError, Plugin, PluginStage};
 pub use pools::{Health, OriginTls, Pool};

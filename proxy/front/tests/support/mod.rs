@@ -4,7 +4,9 @@
 use aegis_certs::{CertStore, Certificates};
 use aegis_front::{BindError, Door, DoorConfig, Drained};
 use aegis_identity::{Connection, Refuse, Reject};
-use aegis_settings::model::{Certificate, Listener, ListenerTls, Secret, TlsVersion};
+use aegis_settings::model::{
+    Certificate, Listener, ListenerTls, ProxyProtocol, Secret, TlsVersion,
+};
 use async_trait::async_trait;
 use boring::asn1::Asn1Time;
 use boring::ec::{EcGroup, EcKey};
@@ -21,10 +23,10 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_http::ResponseHeader;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
@@ -36,6 +38,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// Answers each request with the facts of its connection; `/hold` only once it is let go.
 pub(crate) struct App {
     pub(crate) held: AtomicUsize,
+    trusts: AtomicBool,
     go: watch::Sender<bool>,
     cleaned: watch::Sender<bool>,
 }
@@ -44,6 +47,7 @@ impl App {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             held: AtomicUsize::new(0),
+            trusts: AtomicBool::new(false),
             go: watch::Sender::new(false),
             cleaned: watch::Sender::new(false),
         })
@@ -70,10 +74,15 @@ impl App {
             .as_ref()
             .and_then(|data| data.downcast_ref::<Arc<Connection>>())
             .expect("and in it the connection");
+        let client = if connection.is_told() {
+            format!(" client={}", connection.client)
+        } else {
+            String::new()
+        };
         let body = match &connection.tls {
-            None => format!("plain peer={}\n", connection.peer),
+            None => format!("plain peer={}{client}\n", connection.peer),
             Some(tls) => format!(
-                "{} {} sni={} alpn={} group={} peer={}\n",
+                "{} {} sni={} alpn={} group={} peer={}{client}\n",
                 tls.version,
                 tls.cipher,
                 tls.sni.as_deref().unwrap_or("-"),
@@ -123,6 +132,10 @@ impl HttpServerApp for App {
 }
 
 impl Refuse for App {
+    fn trusts(&self, _peer: IpAddr) -> bool {
+        self.trusts.load(Ordering::SeqCst)
+    }
+
     fn refuse(&self, _connection: &Connection, head: &[u8], why: Reject) -> Vec<u8> {
         let body = format!("{why} {}", head.len());
         format!(
@@ -158,6 +171,7 @@ pub(crate) fn plain() -> Listener {
     Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         tls: None,
+        proxy_protocol: ProxyProtocol::Off,
     }
 }
 
@@ -165,6 +179,7 @@ pub(crate) fn tls(min_version: TlsVersion, http2: bool) -> Listener {
     Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         tls: Some(ListenerTls { min_version, http2 }),
+        proxy_protocol: ProxyProtocol::Off,
     }
 }
 
@@ -205,6 +220,11 @@ pub(crate) fn try_start(
 impl Running {
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// Whether everybody's word is believed, or nobody's.
+    pub(crate) fn trust(&self, everybody: bool) {
+        self.app.trusts.store(everybody, Ordering::SeqCst);
     }
 
     /// Lets held requests go.

@@ -60,6 +60,7 @@ fn of_stream(stream: &Stream, path: &str) -> Option<Bytes> {
         ("connection", "tls_version") => head.tls_version.clone(),
         ("connection", "requested_server_name") => head.sni.clone(),
         ("connection", "mtls") => Some(Bytes::from_static(&[0])),
+        ("aegis", "ja4") => head.ja4.clone(),
         ("aegis", "site") => text(&properties.site),
         ("aegis", "waf_policy_id") => number(properties.waf_policy.as_ref()?.0),
         ("aegis", "waf_policy") => Some(properties.waf_policy.as_ref()?.1.clone()),
