@@ -6,7 +6,7 @@
 use crate::banner;
 use crate::plane::Plane;
 use crate::serve::serve;
-use aegis_certs::{CertStore, Certificates};
+use aegis_certs::{CertStore, Certificates, Times};
 use aegis_control::{Boot, Servers, State};
 use aegis_front::{Bound, Door, DoorConfig};
 use aegis_identity::Hops;
@@ -76,7 +76,7 @@ impl Node {
         let node = &settings.node;
         make_state_dir(&node.state_dir)?;
         let access = open_access_log(&node.log)?;
-        let store = match CertStore::load(boot.validated(), &node.state_dir) {
+        let store = match CertStore::load(boot.validated(), &node.state_dir, Times::Serve) {
             Ok((store, _)) => store,
             Err(problems) => {
                 let problems: Vec<_> = problems
@@ -107,6 +107,7 @@ impl Node {
             workers.clone(),
             Arc::clone(&live),
             certificates,
+            door.listeners(),
             parts,
             boot.validated(),
         );

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Prints it on standard error.
 pub(crate) fn print(boot: &Boot, door: &Bound, servers: &Servers) {
-    let addresses: Vec<_> = door.addresses().collect();
+    let addresses = door.addresses();
     let metrics = servers.metrics_address();
     terminal::say(&text(
         boot.validated(),
@@ -25,6 +25,8 @@ pub(crate) fn print(boot: &Boot, door: &Bound, servers: &Servers) {
         let problems: String = boot
             .problems
             .iter()
+            .map(ToString::to_string)
+            .chain(boot.passed_over.iter().cloned())
             .map(|problem| format!("  {problem}\n"))
             .collect();
         terminal::say(&format!(

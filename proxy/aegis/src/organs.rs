@@ -1,12 +1,19 @@
 //! What is wrong with settings that only the organs can tell, without starting anything.
 
 use crate::{modules, sandbox};
+use aegis_certs::Times;
 use aegis_control::Copies;
 use aegis_settings::resolved::Validated;
 use aegis_settings::{At, Problem, Severity};
 
-/// Certificates and their hosts, the WAF module, unless there is a copy of it; nothing is made or connected to.
-pub(crate) fn check(validated: &Validated, copies: &Copies, file: &str) -> Vec<Problem> {
+/// Certificates and their hosts, the WAF module, unless there is a copy of it; nothing is made or connected to. `times`
+/// says what becomes of certificates whose time is over.
+pub(crate) fn check(
+    validated: &Validated,
+    copies: &Copies,
+    file: &str,
+    times: Times<'_>,
+) -> Vec<Problem> {
     let mut found = Vec::new();
     let at = || {
         Some(At {
@@ -15,7 +22,7 @@ pub(crate) fn check(validated: &Validated, copies: &Copies, file: &str) -> Vec<P
             column: 0,
         })
     };
-    match aegis_certs::CertStore::configured(validated) {
+    match aegis_certs::CertStore::configured(validated, times) {
         Ok((store, warnings)) => {
             found.extend(warnings.iter().map(|problem| certificate(problem, at())));
             found.extend(aegis_certs::uncovered_hosts(validated, &store).into_iter().map(|host| Problem {

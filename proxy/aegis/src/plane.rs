@@ -4,13 +4,15 @@
 use crate::explain;
 use crate::modules;
 use crate::sandbox::{self, Sandbox};
-use aegis_certs::{CertProblem, CertStore, Certificates};
+use aegis_certs::{CertProblem, CertStore, Certificates, Times, rotate_tickets_every};
 use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection};
+use aegis_front::{Change, Listeners};
 use aegis_identity::Hops;
 use aegis_origin::PoolSet;
 use aegis_pipeline::{Limits, LimitsUse, Live, NodeParts, Snapshot};
 use aegis_settings::model::Level;
 use aegis_settings::resolved::Validated;
+use aegis_telemetry::metrics::CERTIFICATES_OUT_OF_TIME;
 use aegis_telemetry::{events, log, metrics};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -27,6 +29,7 @@ pub(crate) struct Plane {
     workers: Handle,
     live: Arc<Live>,
     certificates: Arc<Certificates>,
+    listeners: Listeners,
     node: NodeParts,
     state_dir: PathBuf,
     sandbox: Sandbox,
@@ -44,8 +47,12 @@ struct Current {
 pub(crate) struct Prepared {
     validated: Arc<Validated>,
     store: CertStore,
+    /// Of certificates that are served though their time is over.
+    out_of_time: i64,
     snapshot: Arc<Snapshot>,
     running: sandbox::Prepared,
+    /// Addresses are taken at the last moment.
+    listeners: Option<Change>,
 }
 
 impl Plane {
@@ -53,6 +60,7 @@ impl Plane {
         workers: Handle,
         live: Arc<Live>,
         certificates: Arc<Certificates>,
+        listeners: Listeners,
         node: NodeParts,
         boot: &Arc<Validated>,
     ) -> Self {
@@ -67,6 +75,7 @@ impl Plane {
             workers,
             live,
             certificates,
+            listeners,
             node,
             state_dir,
             sandbox,
@@ -89,27 +98,42 @@ impl Plane {
         self.node.limits.publish();
     }
 
-    /// Makes a new self-signed certificate when the one in force ends soon.
-    pub(crate) fn renew_self_signed(&self) {
-        if !self
+    /// Makes a new self-signed certificate when the one in force ends soon, and says again which others have ended.
+    pub(crate) fn look_at_certificates(&self) {
+        let validated = Arc::clone(&self.current.lock().validated);
+        let is_due = self
             .certificates
             .current()
-            .is_renewal_due(SystemTime::now())
-        {
-            return;
-        }
-        let validated = Arc::clone(&self.current.lock().validated);
-        match CertStore::load(&validated, &self.state_dir) {
-            Ok((store, _)) => self.certificates.swap(store),
-            Err(problems) => problems.iter().for_each(report),
+            .is_renewal_due(SystemTime::now());
+        match CertStore::load(&validated, &self.state_dir, Times::Serve) {
+            Ok((store, problems)) => {
+                problems
+                    .iter()
+                    .filter(|problem| problem.is_served_out_of_time())
+                    .for_each(report);
+                CERTIFICATES_OUT_OF_TIME.set(out_of_time(&problems));
+                if is_due {
+                    self.certificates.swap(store);
+                }
+            }
+            Err(problems) if is_due => problems.iter().for_each(report),
+            // Files that are being changed: a reload will say it.
+            Err(_) => {}
         }
     }
 
-    fn load_certificates(&self, validated: &Validated) -> Result<CertStore, Rejection> {
-        match CertStore::load(validated, &self.state_dir) {
+    /// Also says how many are served though their time is over.
+    fn load_certificates(&self, validated: &Validated) -> Result<(CertStore, i64), Rejection> {
+        let in_force = self.certificates.current();
+        let times = if self.current.lock().snapshot.is_none() {
+            Times::Serve
+        } else {
+            Times::ServeIfIn(&in_force)
+        };
+        match CertStore::load(validated, &self.state_dir, times) {
             Ok((store, warnings)) => {
                 warnings.iter().for_each(report);
-                Ok(store)
+                Ok((store, out_of_time(&warnings)))
             }
             Err(problems) => {
                 let problems = problems
@@ -122,13 +146,29 @@ impl Plane {
     }
 }
 
+fn out_of_time(problems: &[CertProblem]) -> i64 {
+    let served = problems
+        .iter()
+        .filter(|problem| problem.is_served_out_of_time());
+    i64::try_from(served.count()).unwrap_or(i64::MAX)
+}
+
 fn report(problem: &CertProblem) {
     let text = format!("{}; {}", problem.what, problem.help());
-    events::CertificateProblem {
-        name: &problem.key,
-        problem: &text,
+    let (name, problem_text) = (&problem.key, &text);
+    if problem.is_served_out_of_time() {
+        events::CertificateOutOfTime {
+            name,
+            problem: problem_text,
+        }
+        .emit();
+    } else {
+        events::CertificateProblem {
+            name,
+            problem: problem_text,
+        }
+        .emit();
     }
-    .emit();
 }
 
 impl DataPlane for Plane {
@@ -153,7 +193,7 @@ impl DataPlane for Plane {
         copies: &Copies,
         progress: &Progress,
     ) -> Result<Prepared, Rejection> {
-        let store = self.load_certificates(validated)?;
+        let (store, out_of_time) = self.load_certificates(validated)?;
         let running = self
             .sandbox
             .prepare(validated, copies, progress, &self.live)?;
@@ -167,7 +207,7 @@ impl DataPlane for Plane {
             hops: Arc::new(Hops::of(&validated.settings.node.client)),
             ..self.node.clone()
         };
-        let snapshot = Snapshot::build(
+        let mut snapshot = Snapshot::build(
             &validated.id,
             node,
             &validated.sites,
@@ -175,28 +215,45 @@ impl DataPlane for Plane {
             &running.plugins,
         )
         .map_err(|error| Rejection::new(error.to_string()))?;
+        for (site, rules) in store.client_auths() {
+            snapshot.know_client_auth(site, *rules.id());
+        }
         Ok(Prepared {
             validated: Arc::clone(validated),
             store,
+            out_of_time,
             snapshot: Arc::new(snapshot),
             running,
+            listeners: None,
         })
     }
 
-    fn probe(&self, prepared: &Prepared) -> Result<(), Rejection> {
-        self.sandbox.probe(&prepared.running.plugins)
+    fn probe(&self, prepared: &mut Prepared) -> Result<(), Rejection> {
+        self.sandbox.probe(&prepared.running.plugins)?;
+        let planned = self.listeners.plan(&prepared.validated.settings.listeners);
+        prepared.listeners = Some(planned.map_err(|error| Rejection::new(error.to_string()))?);
+        Ok(())
     }
 
     fn swap(&self, prepared: Prepared) {
         let Prepared {
             validated,
             store,
+            out_of_time,
             snapshot,
             running,
+            listeners,
         } = prepared;
-        log::set_level(level(validated.settings.node.log.level));
+        let node = &validated.settings.node;
+        log::set_level(level(node.log.level));
+        rotate_tickets_every(node.tls.ticket_rotation);
         self.certificates.swap(store);
+        CERTIFICATES_OUT_OF_TIME.set(out_of_time);
         self.live.ready(Arc::clone(&snapshot));
+        // Last: who comes over a new listener finds what was written for it.
+        if let Some(change) = listeners {
+            self.listeners.apply(change, node.shutdown.grace);
+        }
         *self.current.lock() = Current {
             validated,
             snapshot: Some(snapshot),
@@ -213,6 +270,7 @@ impl Questions for Plane {
         };
         json!({
             "sites": validated.sites.len(),
+            "listeners": self.listeners.addresses(),
             "requests": requests(),
             "connections": metrics::CONNECTIONS_OPEN.get(),
             "cache": cache(validated.settings.node.cache.memory),

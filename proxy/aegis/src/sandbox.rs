@@ -323,5 +323,6 @@ fn plain_request() -> Arc<RequestHead> {
         tls_version: None,
         sni: None,
         ja4: None,
+        client_cert: None,
     })
 }

@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinError;
 use tokio::time::error::Elapsed;
 
-/// How often the self-signed certificate is looked at.
+/// How often certificates are looked at: whether the self-signed one is due, and which have ended.
 const RENEWAL: Duration = Duration::from_secs(6 * 3600);
 /// How often metrics follow what is counted elsewhere.
 const PUBLISH: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ pub(crate) async fn serve(
                 }
                 Signal::Stop => break,
             },
-            _ = renewal.tick() => plane.renew_self_signed(),
+            _ = renewal.tick() => plane.look_at_certificates(),
             _ = publish.tick() => plane.publish(),
             _ = progress.tick(), if starting => tell(plane.preparing(), &mut told),
             ended = &mut admin => ended?,

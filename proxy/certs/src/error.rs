@@ -1,5 +1,8 @@
 //! What can be wrong with a certificate, and the remedy.
 
+use crate::client_auth::ClientAuth;
+use crate::key::CertifiedKey;
+use crate::store::CertStore;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -11,6 +14,43 @@ pub struct CertProblem {
     pub key: String,
     /// What it is.
     pub what: CertError,
+    /// It has ended, or has not begun, and is served all the same.
+    served: bool,
+}
+
+/// What becomes of a certificate whose time is over, or has not come. Nobody shall be without a site because a file that
+/// was good at the last start has aged; and nobody shall bring an old one in by mistake.
+#[derive(Debug, Clone, Copy)]
+pub enum Times<'a> {
+    /** It is refused: an edit of the settings, seen by itself. */
+    Refuse,
+    /** It is served, loudly: a start. */
+    Serve,
+    /** It is served, loudly, if these have it already: a reload. */
+    ServeIfIn(&'a CertStore),
+}
+
+impl Times<'_> {
+    pub(crate) fn knows_key(self, key: &CertifiedKey) -> bool {
+        match self {
+            Self::Refuse => false,
+            Self::Serve => true,
+            Self::ServeIfIn(store) => store
+                .keys()
+                .iter()
+                .any(|known| known.fingerprint() == key.fingerprint()),
+        }
+    }
+
+    pub(crate) fn knows_auth(self, auth: &ClientAuth) -> bool {
+        match self {
+            Self::Refuse => false,
+            Self::Serve => true,
+            Self::ServeIfIn(store) => store
+                .client_auths()
+                .any(|(_, known)| known.id() == auth.id()),
+        }
+    }
 }
 
 /// Whether settings with such a problem can go live.
@@ -27,12 +67,30 @@ impl CertProblem {
         Self {
             key: key.into(),
             what,
+            served: false,
         }
+    }
+
+    /// Something that has ended or has not begun, `served` all the same or not.
+    pub(crate) fn of_time(key: impl Into<String>, what: CertError, served: bool) -> Self {
+        Self {
+            served,
+            ..Self::new(key, what)
+        }
+    }
+
+    /// Whether it is in force though its time is not now.
+    #[must_use]
+    pub const fn is_served_out_of_time(&self) -> bool {
+        self.served
     }
 
     /// Whether settings with it can go live.
     #[must_use]
     pub const fn severity(&self) -> Severity {
+        if self.served {
+            return Severity::Warning;
+        }
         self.what.severity()
     }
 
@@ -140,6 +198,58 @@ pub enum CertError {
         /** The first moment. */
         when: String,
     },
+    /** Too many in one file. */
+    #[error("{} holds {count} {what}, more than the {max} there may be", path.display())]
+    TooMany {
+        /** The file. */
+        path: PathBuf,
+        /** How many. */
+        count: usize,
+        /** Of what. */
+        what: &'static str,
+        /** The bound. */
+        max: usize,
+    },
+    /** No PEM block of a revocation list. */
+    #[error("{} holds no revocation list", path.display())]
+    NoList {
+        /** The file. */
+        path: PathBuf,
+    },
+    /** A PEM block is broken. */
+    #[error("{} holds a revocation list that cannot be read: {reason}", path.display())]
+    BadList {
+        /** The file. */
+        path: PathBuf,
+        /** Why. */
+        reason: String,
+    },
+    /** Nobody who is believed made the list. */
+    #[error("the revocation list of {issuer} in {} is signed by no authority in {}", path.display(), ca.display())]
+    ForeignList {
+        /** The file. */
+        path: PathBuf,
+        /** Who says he made it. */
+        issuer: String,
+        /** The file of the authorities. */
+        ca: PathBuf,
+    },
+    /** A newer list is due. */
+    #[error("a revocation list in {} expired on {when}", path.display())]
+    ListExpired {
+        /** The file. */
+        path: PathBuf,
+        /** The last moment. */
+        when: String,
+    },
+    /** Its time has not begun. */
+    #[error("a revocation list in {} is not valid before {when}", path.display())]
+    ListNotYetValid {
+        /** The file. */
+        path: PathBuf,
+        /** The first moment. */
+        when: String,
+    },
     /** A key no client takes. */
     #[error("the key of the certificate in {} ({kind}) cannot be used for TLS: {reason}", path.display())]
     UnusableKey {
@@ -231,7 +341,7 @@ impl CertError {
             Self::TooLarge { .. } | Self::NoCertificate { .. } => {
                 "give a PEM file: blocks of -----BEGIN CERTIFICATE-----, the site's own first"
             }
-            Self::BadCertificate { .. } => {
+            Self::BadCertificate { .. } | Self::BadList { .. } => {
                 "the file is damaged or cut off; fetch it again from your authority"
             }
             Self::ChainTooLong { .. } => {
@@ -248,8 +358,16 @@ impl CertError {
                 "name the key that the certificate was requested with; after a renewal both files change"
             }
             Self::LeafNotFirst { .. } => "put the site's own certificate first, then its issuers",
-            Self::Expired { .. } => "renew it",
-            Self::NotYetValid { .. } => "check this machine's clock, or wait",
+            Self::Expired { .. } => "renew it; aegis takes the new file without a restart",
+            Self::NotYetValid { .. } | Self::ListNotYetValid { .. } => {
+                "check this machine's clock, or wait"
+            }
+            Self::TooMany { .. } => "put only those into the file that this site believes",
+            Self::NoList { .. } => {
+                "give a PEM file: blocks of -----BEGIN X509 CRL-----; from DER: openssl crl -inform DER -in LIST"
+            }
+            Self::ForeignList { .. } => "add its authority to `ca`, or take the list out",
+            Self::ListExpired { .. } => "fetch the new one from your authority",
             Self::UnusableKey { .. } => "use ECDSA P-256 or RSA of 2048 bits or more",
             Self::Unkept { .. } => {
                 "make node.state_dir writable for the user running aegis, or name a certificate under certificates:"

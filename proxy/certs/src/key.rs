@@ -73,6 +73,7 @@ impl fmt::Display for KeyKind {
 /// A certificate with its chain and key, built into contexts that a handshake takes by reference.
 pub struct CertifiedKey {
     contexts: [SslContext; 2],
+    fingerprint: [u8; 32],
     names: Vec<CertName>,
     kind: KeyKind,
     not_before: SystemTime,
@@ -156,6 +157,7 @@ impl CertifiedKey {
                 .map_err(|error| unusable(kind.to_string(), error.to_string()))
         };
         Ok(Self {
+            fingerprint: boring::sha::sha256(&leaf.to_der()?),
             contexts: [build(Protocols::H2AndHttp1)?, build(Protocols::Http1)?],
             names: names(leaf),
             kind,
@@ -224,6 +226,12 @@ impl CertifiedKey {
     #[must_use]
     pub fn time_left(&self, now: SystemTime) -> Duration {
         self.not_after.duration_since(now).unwrap_or_default()
+    }
+
+    /// SHA-256 of the certificate.
+    #[must_use]
+    pub const fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
     }
 
     /// The file it came from.
@@ -313,7 +321,7 @@ pub(crate) fn parse_key(place: &str, pem: &[u8]) -> Result<PKey<Private>, CertEr
     })
 }
 
-fn system_time(time: &Asn1TimeRef) -> Result<SystemTime, ErrorStack> {
+pub(crate) fn system_time(time: &Asn1TimeRef) -> Result<SystemTime, ErrorStack> {
     let epoch = Asn1Time::from_unix(0)?;
     let since = epoch.diff(time)?;
     let seconds = i64::from(since.days) * 86_400 + i64::from(since.secs);

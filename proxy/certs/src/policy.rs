@@ -1,7 +1,8 @@
 //! What we agree to in a handshake.
 
+use crate::library;
 use boring::error::ErrorStack;
-use boring::ssl::{AlpnError, SslContextBuilder, select_next_proto};
+use boring::ssl::{AlpnError, SslContextBuilder, SslSessionCacheMode, select_next_proto};
 
 /// Cipher suites of TLS 1.2: forward secret and authenticated, hardware's AES first. TLS 1.3 has only such.
 const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\
@@ -29,7 +30,7 @@ impl Protocols {
     }
 }
 
-/// Sets ciphers, groups and application protocols.
+/// Sets ciphers, groups, application protocols and how sessions are resumed: by tickets alone, nothing is kept here.
 ///
 /// It has to be the same for the context a handshake begins with and the one its certificate brings: BoringSSL takes
 /// some of this from the one, some from the other.
@@ -46,5 +47,7 @@ pub fn apply_policy(
     context.set_alpn_select_callback(move |_, offered| {
         select_next_proto(protocols.wire(), offered).ok_or(AlpnError::ALERT_FATAL)
     });
+    context.set_session_cache_mode(SslSessionCacheMode::OFF);
+    library::use_ticket_keys(context);
     Ok(())
 }

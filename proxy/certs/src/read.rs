@@ -12,19 +12,24 @@ pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The bytes of a file.
 pub(crate) fn file(path: &Path) -> Result<Vec<u8>, CertError> {
+    bounded(path, FILE_BYTES_MAX)
+}
+
+/// The bytes of a file of at most `max`.
+pub(crate) fn bounded(path: &Path, max: u64) -> Result<Vec<u8>, CertError> {
     let unreadable = |reason| CertError::Unreadable {
         path: path.to_owned(),
         reason,
     };
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
+    file.take(max + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
+    if bytes.len() as u64 > max {
         return Err(CertError::TooLarge {
             path: path.to_owned(),
-            max: FILE_BYTES_MAX,
+            max,
         });
     }
     Ok(bytes)

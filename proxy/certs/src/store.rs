@@ -1,9 +1,11 @@
 //! The certificates of one set of settings, indexed by the names they are for.
 
-use crate::error::{CertError, CertProblem, Severity};
+use crate::client_auth::ClientAuth;
+use crate::error::{CertError, CertProblem, Severity, Times};
 use crate::key::{CertifiedKey, date};
 use crate::name::CertName;
 use crate::self_signed;
+use crate::sites::SiteAuths;
 use aegis_settings::model::Certificate;
 use aegis_settings::resolved::{Site, Validated};
 use std::borrow::Cow;
@@ -83,6 +85,8 @@ pub struct CertStore {
     addresses: HashMap<IpAddr, Offer>,
     default: Option<Offer>,
     self_signed: bool,
+    /// None if no site asks clients for certificates.
+    auths: Option<SiteAuths>,
 }
 
 impl CertStore {
@@ -94,13 +98,17 @@ impl CertStore {
     pub fn load(
         validated: &Validated,
         state_dir: &Path,
+        times: Times<'_>,
     ) -> Result<(Self, Vec<CertProblem>), Vec<CertProblem>> {
-        let (store, problems) = Self::configured(validated)?;
+        let (store, mut problems) = Self::configured(validated, times)?;
         let wanted = validated.settings.listeners.iter().any(|l| l.tls.is_some());
         if !store.keys.is_empty() || !wanted {
             return Ok((store, problems));
         }
-        Self::self_signed(state_dir, &validated.sites)
+        let (mut made, warnings) = Self::self_signed(state_dir, &validated.sites)?;
+        made.auths = store.auths;
+        problems.extend(warnings);
+        Ok((made, problems))
     }
 
     /// The self-signed certificate kept in `state_dir` for these sites.
@@ -119,12 +127,29 @@ impl CertStore {
         }
     }
 
-    /// Reads the certificates that the settings name, and writes nothing. Without any the store is empty.
+    /// Reads the certificates that the settings name, those of authorities too, and writes nothing. Without any the store
+    /// is empty.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn configured(validated: &Validated) -> Result<(Self, Vec<CertProblem>), Vec<CertProblem>> {
-        Self::from_certificates(&validated.settings.certificates, SystemTime::now())
+    pub fn configured(
+        validated: &Validated,
+        times: Times<'_>,
+    ) -> Result<(Self, Vec<CertProblem>), Vec<CertProblem>> {
+        let mut of_clients = Vec::new();
+        let auths = SiteAuths::read(&validated.sites, times, &mut of_clients);
+        let certificates = &validated.settings.certificates;
+        let (mut store, mut problems) =
+            match Self::from_certificates(certificates, SystemTime::now(), times) {
+                Ok(read) => read,
+                Err(problems) => (Self::default(), problems),
+            };
+        store.auths = auths;
+        problems.extend(of_clients);
+        if problems.iter().any(|p| p.severity() == Severity::Error) {
+            return Err(problems);
+        }
+        Ok((store, problems))
     }
 
     /// Reads these certificates, whose validity is judged at `now`.
@@ -134,6 +159,7 @@ impl CertStore {
     pub fn from_certificates(
         certificates: &[Certificate],
         now: SystemTime,
+        times: Times<'_>,
     ) -> Result<(Self, Vec<CertProblem>), Vec<CertProblem>> {
         let mut problems = Vec::new();
         let mut keys = Vec::new();
@@ -148,12 +174,20 @@ impl CertStore {
             };
             let read = CertifiedKey::read(certificate, |what| {
                 problems.push(CertProblem::new(field(&what), what));
-            })
-            .and_then(|key| key.check_validity(now).map(|()| key));
+            });
             match read {
                 Ok(key) => {
-                    let warnings = warnings(&key, now);
-                    problems.extend(warnings.map(|what| CertProblem::new(field(&what), what)));
+                    let warnings: Vec<_> = match key.check_validity(now) {
+                        Ok(()) => warnings(&key, now)
+                            .map(|what| CertProblem::new(field(&what), what))
+                            .collect(),
+                        Err(what) => vec![CertProblem::of_time(
+                            field(&what),
+                            what,
+                            times.knows_key(&key),
+                        )],
+                    };
+                    problems.extend(warnings);
                     keys.push(Arc::new(key));
                 }
                 Err(what) => problems.push(CertProblem::new(field(&what), what)),
@@ -240,6 +274,17 @@ impl CertStore {
         }
         let address: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
         self.addresses.get(&address.to_canonical())
+    }
+
+    /// By which rules a client is asked for a certificate that asks for this name; `None` if it is not.
+    #[must_use]
+    pub fn client_auth(&self, server_name: Option<&str>) -> Option<&Arc<ClientAuth>> {
+        self.auths.as_ref()?.find(server_name)
+    }
+
+    /// The rules of the sites that ask for certificates, each with the site's place.
+    pub fn client_auths(&self) -> impl Iterator<Item = (usize, &Arc<ClientAuth>)> {
+        self.auths.iter().flat_map(SiteAuths::all)
     }
 
     /// All certificates, in the order of the settings.

@@ -3,9 +3,9 @@
 use crate::lkg::Store;
 use crate::load::{self, Extras, Good};
 use crate::plane::Copies;
-use aegis_settings::Problem;
 use aegis_settings::limits::FILE_BYTES_MAX;
 use aegis_settings::resolved::Validated;
+use aegis_settings::{Problem, Severity};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -44,6 +44,8 @@ pub struct Boot {
     pub from: From,
     /// Why the file was refused, if it was; else its warnings.
     pub problems: Vec<Problem>,
+    /// Newer generations of last known good that could not be used, and why.
+    pub passed_over: Vec<String>,
     pub(crate) good: Good,
 }
 
@@ -60,6 +62,7 @@ impl Boot {
             path: None,
             from: From::Flags,
             problems: Vec::new(),
+            passed_over: Vec::new(),
             good,
         }
     }
@@ -93,28 +96,64 @@ pub fn boot(
                     path: Some(path),
                     from: From::File,
                     problems,
+                    passed_over: Vec::new(),
                     good,
                 });
             }
         }
         Err(problems) => problems,
     };
+    let mut passed_over = Vec::new();
     for state_dir in state_dirs(&path, default_state_dir) {
-        let kept = Store::new(&state_dir).generations(&path);
-        let mut usable = kept.into_iter().filter(|good| {
-            let found = check(&good.validated, &good.extras.copies);
-            !found.iter().any(Problem::is_error)
-        });
-        if let Some(good) = usable.next() {
-            return Ok(Boot {
-                path: Some(path),
-                from: From::LastGood,
-                problems,
-                good,
-            });
+        for kept in Store::new(&state_dir).kept(&path) {
+            let name = kept.short().to_owned();
+            match usable(kept.good, check) {
+                Ok(mut good) => {
+                    good.warnings.extend(older(&name, &passed_over));
+                    return Ok(Boot {
+                        path: Some(path),
+                        from: From::LastGood,
+                        problems,
+                        passed_over,
+                        good,
+                    });
+                }
+                Err(why) => passed_over.push(format!(
+                    "the last good settings {name} cannot be used: {why}"
+                )),
+            }
         }
     }
     Err(problems)
+}
+
+/// A generation that `check` finds nothing wrong with, else what it finds.
+fn usable(
+    kept: Result<Good, String>,
+    check: &dyn Fn(&Validated, &Copies) -> Vec<Problem>,
+) -> Result<Good, String> {
+    let mut good = kept?;
+    let found = check(&good.validated, &good.extras.copies);
+    if found.iter().any(Problem::is_error) {
+        let errors: Vec<_> = found.into_iter().filter(Problem::is_error).collect();
+        return Err(load::sentences(&errors).join("; "));
+    }
+    good.warnings.extend(found);
+    Ok(good)
+}
+
+/// That these are not the newest, and why.
+fn older(name: &str, passed_over: &[String]) -> Option<Problem> {
+    (!passed_over.is_empty()).then(|| Problem {
+        severity: Severity::Warning,
+        key: String::new(),
+        message: format!(
+            "these are the last good settings {name}, not the newest: {}",
+            passed_over.join("; ")
+        ),
+        help: Some("mend the settings file; it goes live as soon as it is good".to_owned()),
+        at: None,
+    })
 }
 
 /// Where the state of a node may be whose settings cannot be read: where the broken file seems to say, where the last

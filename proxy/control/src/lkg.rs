@@ -31,6 +31,20 @@ use std::path::{Path, PathBuf};
 pub const GENERATIONS: usize = 2;
 const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 
+/// A generation.
+pub(crate) struct Kept {
+    /// Its directory.
+    pub(crate) name: String,
+    pub(crate) good: Result<Good, String>,
+}
+
+impl Kept {
+    /// As people see it.
+    pub(crate) fn short(&self) -> &str {
+        self.name.get(..8).unwrap_or(&self.name)
+    }
+}
+
 /// The generations of one node.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -78,29 +92,39 @@ impl Store {
         Ok(true)
     }
 
-    /// Every generation of this settings file that is whole and passes the checks, newest first.
-    pub(crate) fn generations(&self, source: &Path) -> Vec<Good> {
-        let mut found = Vec::new();
-        for name in self.index().generations {
-            match self.open(&name) {
-                Ok(manifest) if manifest.source != source => {
-                    tracing::warn!(
-                        generation = name, kept = %manifest.source.display(), asked = %source.display(),
-                        "these last good settings belong to another file"
-                    );
-                }
-                Ok(_) => match self.read(&name) {
-                    Ok(good) => found.push(good),
-                    Err(error) => {
-                        tracing::error!(%error, generation = name, "last good settings cannot be used");
-                    }
-                },
-                Err(error) => {
-                    tracing::error!(%error, generation = name, "last good settings cannot be used");
-                }
+    /// Every generation, newest first: those of this settings file that are whole and pass the checks, of the others why
+    /// they cannot be used.
+    pub(crate) fn kept(&self, source: &Path) -> Vec<Kept> {
+        let of = |name: &str| -> Result<Good, String> {
+            let manifest = self.open(name).map_err(|error| error.to_string())?;
+            if manifest.source != source {
+                let of = manifest.source.display();
+                return Err(format!("they belong to another file, {of}"));
             }
-        }
-        found
+            self.read(name).map_err(|error| error.to_string())
+        };
+        let names = self.index().generations.into_iter();
+        names
+            .map(|name| {
+                let good = of(&name);
+                Kept { name, good }
+            })
+            .collect()
+    }
+
+    /// Every generation of this settings file that can be used, newest first.
+    pub(crate) fn generations(&self, source: &Path) -> Vec<Good> {
+        let kept = self.kept(source).into_iter();
+        kept.filter_map(|Kept { name, good }| {
+            good.inspect_err(|why| {
+                tracing::error!(
+                    generation = name,
+                    "last good settings cannot be used: {why}"
+                );
+            })
+            .ok()
+        })
+        .collect()
     }
 
     fn index(&self) -> Index {

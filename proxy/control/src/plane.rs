@@ -37,11 +37,12 @@ pub trait DataPlane: Send + Sync + 'static {
         progress: &Progress,
     ) -> Result<Self::Prepared, Rejection>;
 
-    /// A last look before anything changes.
+    /// A last look before anything changes, and what only one can have at a time is taken: addresses. Always followed by
+    /// [`DataPlane::swap`], or by the end of `prepared` if it fails.
     ///
     /// # Errors
     /// What would fail after the swap.
-    fn probe(&self, prepared: &Self::Prepared) -> Result<(), Rejection>;
+    fn probe(&self, prepared: &mut Self::Prepared) -> Result<(), Rejection>;
 
     /// Puts it in force. Cannot fail.
     fn swap(&self, prepared: Self::Prepared);

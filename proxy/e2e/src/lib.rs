@@ -3,5 +3,6 @@
 #![warn(missing_docs)]
 
 pub mod load;
+pub mod s_client;
 pub mod tls;
 pub mod wasm;

@@ -96,6 +96,18 @@ pub fn get(to: impl ToSocketAddrs, authority: &str, path: &str, offer: &Offer) -
     })
 }
 
+/// A connection that is kept, over which HTTP/1.1 is spoken; the certificate is not checked.
+pub fn open(to: impl ToSocketAddrs, name: &str) -> Result<SslStream<TcpStream>> {
+    let tcp = TcpStream::connect(to)?;
+    tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut connector = SslConnector::builder(SslMethod::tls())?;
+    connector.set_verify(SslVerifyMode::NONE);
+    match connector.build().connect(name, tcp) {
+        Ok(tls) => Ok(tls),
+        Err(error) => bail!("no TLS with {name}: {error}"),
+    }
+}
+
 fn read_head(tls: &mut SslStream<TcpStream>, start: Instant) -> Result<(String, Duration)> {
     let (mut read, mut first_byte) = (Vec::new(), None);
     let mut buffer = [0; 4096];

@@ -135,7 +135,7 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
     let text = fs::read_to_string(aegis.config_path()).unwrap();
     is_refused(
         &aegis,
-        text.replace("\"hosts\"", "\"hsts\"").as_bytes(),
+        text.replace("\"hosts\"", "\"hots\"").as_bytes(),
         "did you mean `hosts`?",
     );
 }

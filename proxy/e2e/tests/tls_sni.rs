@@ -90,7 +90,7 @@ fn an_oldest_version_is_held() {
         200
     );
     let strict = Aegis::before(&origin)
-        .set("listeners[1].tls.min_version", "1.3")
+        .set("listeners[1].tls.preset", "modern")
         .start();
     assert_eq!(strict.curl_tls("shop.test", "/").arg(&old).send().exit, 35);
     assert_eq!(strict.curl_tls("shop.test", "/").send().status, 200);

@@ -1,12 +1,12 @@
 //! The accept loop of one listener, and the connections it has brought in.
 
 use crate::door::{Drained, Shared};
+use crate::listeners::Side;
 use crate::refusal::Refusal;
 use crate::serve::{Accepted, serve};
 use aegis_identity::Refuse;
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_ACCEPTED, CONNECTIONS_OPEN};
-use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;
 use std::io;
 use std::net::SocketAddr;
@@ -21,11 +21,10 @@ use tokio::time::{sleep, timeout};
 const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
-/// Accepts until the door closes, then waits for the connections up to the grace and cuts the rest.
+/// Accepts until the door closes, or the listener goes, then waits for the connections up to the grace and cuts the rest.
 pub(crate) async fn accept_loop<A>(
     listener: TcpListener,
-    tls: Option<SslAcceptor>,
-    proxied: bool,
+    side: Arc<Side>,
     shared: Arc<Shared<A>>,
 ) -> Drained
 where
@@ -36,7 +35,7 @@ where
         .local_addr()
         .ok()
         .filter(|local| !local.ip().is_unspecified());
-    let mut stop = shared.stop.clone();
+    let mut stop = side.stop();
     let mut back_off = BACK_OFF_FIRST;
     loop {
         let accepted = tokio::select! {
@@ -77,8 +76,7 @@ where
             tcp,
             peer: canonical(peer),
             local: canonical(local),
-            tls: tls.clone(),
-            proxied,
+            side: Arc::clone(&side),
         };
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
@@ -87,7 +85,7 @@ where
         });
     }
     drop(listener);
-    drain(connections, shared.config.grace).await
+    drain(connections, side.grace(shared.config.grace)).await
 }
 
 /// A client that came over IPv4 has an IPv4 address, whatever the socket is.

@@ -71,27 +71,63 @@ impl BindError {
     }
 }
 
-/// Listens on `address`. `all` are the addresses of all listeners: `[::]` takes IPv4 too unless one of them is
-/// `0.0.0.0` on the same port.
+/// Listens on `address`; `[::]` takes IPv4 too, as the settings allow no `0.0.0.0` on the same port beside it.
 ///
 /// # Errors
 /// Which address, why, and what to do.
-pub(crate) fn listener(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener, BindError> {
-    let any_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-    let dual_stack = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-        && (address.port() == 0 || !all.contains(&any_v4));
-    match open(address, dual_stack) {
+pub(crate) fn listener(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, BindError> {
+    let dual_stack = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    match open(address, dual_stack, reuse_port) {
         // A machine without IPv6 still has all its addresses served.
         Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if dual_stack => {
             tracing::warn!(%address, "this machine has no IPv6, listening on IPv4 only");
-            open(any_v4, false)
+            let any_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            open(any_v4, false, reuse_port)
         }
         result => result,
     }
     .map_err(|errno| BindError::new(address, errno))
 }
 
-fn open(address: SocketAddr, dual_stack: bool) -> Result<TcpListener, Errno> {
+/// Listens on `address` in place of `former`, sockets of ours that overlap it and will be closed: `0.0.0.0` becomes
+/// `[::]`, say. For the moment of the change the kernel is told that they may share. It remembers that for as long as the
+/// address is open: who has the same user and asks to share could come beside us then, and nobody else.
+///
+/// # Errors
+/// As [`listener`].
+pub(crate) fn listener_instead_of(
+    former: &[&TcpListener],
+    address: SocketAddr,
+    reuse_port: bool,
+) -> Result<TcpListener, BindError> {
+    for socket in former {
+        share(socket, true);
+    }
+    let opened = listener(address, true);
+    for socket in former {
+        share(socket, false);
+    }
+    if let Ok(opened) = &opened {
+        share(opened, reuse_port);
+    }
+    opened
+}
+
+/// Whether another process of the same user that asks for the same may listen on the address. Once it was shared, the
+/// kernel remembers that until the address is closed.
+pub(crate) fn share(socket: &TcpListener, is_shared: bool) {
+    if let Err(error) = sockopt::set_socket_reuseport(socket, is_shared) {
+        tracing::warn!(%error, "whether an address is shared cannot be set");
+    }
+}
+
+/// Whether two sockets cannot be bound at once.
+pub(crate) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let wide = |one: SocketAddr| one.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || wide(a) || wide(b))
+}
+
+fn open(address: SocketAddr, dual_stack: bool, reuse_port: bool) -> Result<TcpListener, Errno> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -99,6 +135,9 @@ fn open(address: SocketAddr, dual_stack: bool) -> Result<TcpListener, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    if reuse_port {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, !dual_stack)?;
     }
@@ -159,9 +198,9 @@ mod tests {
 
     #[test]
     fn an_address_in_use_is_named_with_the_remedy() {
-        let first = listener(address("127.0.0.1:0"), &[]).unwrap();
+        let first = listener(address("127.0.0.1:0"), false).unwrap();
         let taken = first.local_addr().unwrap();
-        let error = listener(taken, &[]).unwrap_err();
+        let error = listener(taken, false).unwrap_err();
         assert!(matches!(error, BindError::InUse { .. }));
         assert!(error.to_string().contains(&taken.to_string()));
         assert!(error.to_string().contains("ss -ltnp"));
@@ -169,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_named() {
-        let error = listener(address("192.0.2.1:0"), &[]).unwrap_err();
+        let error = listener(address("192.0.2.1:0"), false).unwrap_err();
         assert!(matches!(error, BindError::NotOurs { .. }), "{error}");
     }
 
@@ -182,25 +221,47 @@ mod tests {
 
     #[test]
     fn the_unspecified_ipv6_address_takes_ipv4_clients() {
-        let all = listener(address("[::]:0"), &[]).unwrap();
+        let all = listener(address("[::]:0"), false).unwrap();
         let port = all.local_addr().unwrap().port();
         TcpStream::connect(("127.0.0.1", port)).unwrap();
     }
 
     #[test]
-    fn both_unspecified_addresses_can_be_had_at_once() {
-        let v4 = listener(address("0.0.0.0:0"), &[]).unwrap();
-        let port = v4.local_addr().unwrap().port();
-        let (v4, v6) = (
-            SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-            SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
-        );
-        listener(v6, &[v6, v4]).unwrap();
+    fn an_address_gives_way_to_a_wider_one_of_ours_and_to_nobody_else() {
+        for (narrow, wide) in [
+            ("127.0.0.1:0", Ipv6Addr::UNSPECIFIED.into()),
+            ("0.0.0.0:0", IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+            ("127.0.0.1:0", Ipv4Addr::UNSPECIFIED.into()),
+        ] {
+            let former = listener(address(narrow), false).unwrap();
+            let wide = SocketAddr::new(wide, former.local_addr().unwrap().port());
+            assert!(overlap(former.local_addr().unwrap(), wide));
+            assert!(listener(wide, false).is_err(), "{narrow} {wide}");
+            let next = listener_instead_of(&[&former], wide, false).unwrap();
+            drop(former);
+            TcpStream::connect(("127.0.0.1", wide.port())).unwrap();
+            next.set_nonblocking(false).unwrap();
+            next.accept().unwrap();
+            assert!(listener(wide, false).is_err(), "it is not shared");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_it_shares_an_address() {
+        let first = listener(address("127.0.0.1:0"), true).unwrap();
+        let taken = first.local_addr().unwrap();
+        assert!(listener(taken, false).is_err());
+        assert!(listener(taken, true).is_ok());
+        drop(first);
+        let alone = listener(taken, false).unwrap();
+        assert!(listener(taken, true).is_err());
+        share(&alone, true);
+        assert!(listener(taken, true).is_ok());
     }
 
     #[test]
     fn accepted_sockets_send_without_delay() {
-        let listener = listener(address("127.0.0.1:0"), &[]).unwrap();
+        let listener = listener(address("127.0.0.1:0"), false).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(false).unwrap();
         let (accepted, _) = listener.accept().unwrap();

@@ -1,20 +1,19 @@
 //! All listeners together: bound, opened, closed.
 
 use crate::accept::{accept_loop, closed};
-use crate::bind::{BindError, connections_for, listener, open_files_for};
-use crate::tls::acceptor;
+use crate::bind::{BindError, connections_for, open_files_for};
+use crate::listeners::{Listeners, Start};
 use aegis_certs::Certificates;
 use aegis_identity::Refuse;
-use aegis_settings::model::{Listener, ProxyProtocol, Settings};
-use boring::ssl::SslAcceptor;
+use aegis_settings::model::{Listener, Settings};
 use pingora_core::apps::ServerApp;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// The settings' default of [`DoorConfig::connections_max`]: nobody chose it.
 const CONNECTIONS_DEFAULT: usize = 20_000;
@@ -90,6 +89,18 @@ pub struct Drained {
     pub cut: usize,
 }
 
+impl Drained {
+    fn add(&mut self, ended: Result<Self, JoinError>) {
+        match ended {
+            Ok(drained) => {
+                self.finished += drained.finished;
+                self.cut += drained.cut;
+            }
+            Err(error) => tracing::error!(%error, "an accept loop ended; please report it"),
+        }
+    }
+}
+
 /// What opens listeners.
 #[derive(Debug)]
 pub struct Door {
@@ -100,22 +111,13 @@ pub struct Door {
 /// Sockets that are bound; clients are let in by [`Bound::run`].
 pub struct Bound {
     config: DoorConfig,
-    listeners: Vec<BoundListener>,
-}
-
-struct BoundListener {
-    socket: TcpListener,
-    address: SocketAddr,
-    tls: Option<SslAcceptor>,
-    proxied: bool,
+    listeners: Listeners,
 }
 
 /// What all connections share.
 pub(crate) struct Shared<A> {
     pub(crate) app: Arc<A>,
     pub(crate) config: DoorConfig,
-    /// Never waited on itself, only its clones: so each clone still sees the change, however late it is made.
-    pub(crate) stop: watch::Receiver<bool>,
     pub(crate) open: Arc<AtomicUsize>,
     connections: AtomicU64,
 }
@@ -142,37 +144,26 @@ impl Door {
     /// The first address that cannot be had, why, and what to do.
     pub fn bind(&self, listeners: &[Listener]) -> Result<Bound, BindError> {
         let config = self.config.fitted();
-        let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
-        let bound = listeners.iter().map(|one| {
-            let socket = listener(one.address, &addresses)?;
-            let other = |reason| BindError::Other {
-                address: one.address,
-                reason,
-            };
-            let tls = one.tls.as_ref().map(|tls| {
-                acceptor(tls, Arc::clone(&self.certificates)).map_err(|reason| BindError::Tls {
-                    address: one.address,
-                    reason,
-                })
-            });
-            Ok(BoundListener {
-                address: socket.local_addr().map_err(other)?,
-                socket,
-                tls: tls.transpose()?,
-                proxied: one.proxy_protocol == ProxyProtocol::Required,
-            })
-        });
+        let bound = Listeners::new(Arc::clone(&self.certificates));
+        bound.apply(bound.plan(listeners)?, config.grace);
         Ok(Bound {
             config,
-            listeners: bound.collect::<Result<_, _>>()?,
+            listeners: bound,
         })
     }
 }
 
 impl Bound {
     /// The addresses in order of the listeners, with the port that the system chose where 0 was asked for.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address)
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
+    }
+
+    /// What changes the set of listeners, before and while it runs.
+    #[must_use]
+    pub fn listeners(&self) -> Listeners {
+        self.listeners.clone()
     }
 
     /// Connections that may be open: what the settings say, or fewer if the system allows too few open files.
@@ -192,37 +183,42 @@ impl Bound {
     where
         A: ServerApp + Refuse + 'static,
     {
-        let mut waiting = stop.clone();
+        let mut stop = stop;
         let shared = Arc::new(Shared {
             app: Arc::clone(&app),
             config: self.config,
-            stop,
             open: Arc::default(),
             connections: AtomicU64::new(1),
         });
+        let mut all = Drained::default();
         let mut loops = JoinSet::new();
-        for listener in self.listeners {
-            let BoundListener {
-                socket,
-                tls,
-                proxied,
-                ..
-            } = listener;
+        let spawn = |Start { socket, side }: Start, loops: &mut JoinSet<Drained>| {
             let socket = tokio::net::TcpListener::from_std(socket)?;
-            loops.spawn(accept_loop(socket, tls, proxied, Arc::clone(&shared)));
+            loops.spawn(accept_loop(socket, side, Arc::clone(&shared)));
+            io::Result::Ok(())
+        };
+        for start in self.listeners.take_starts() {
+            spawn(start, &mut loops)?;
         }
-        closed(&mut waiting).await;
+        loop {
+            tokio::select! {
+                biased;
+                () = closed(&mut stop) => break,
+                () = self.listeners.started() => {
+                    for start in self.listeners.take_starts() {
+                        if let Err(error) = spawn(start, &mut loops) {
+                            tracing::error!(%error, "a new listener cannot be served");
+                        }
+                    }
+                }
+                Some(ended) = loops.join_next(), if !loops.is_empty() => all.add(ended),
+            }
+        }
+        self.listeners.close();
         // Pingora's HTTP app closes connections that wait for a request, and each of the others after the one it serves.
         app.cleanup().await;
-        let mut all = Drained::default();
         while let Some(ended) = loops.join_next().await {
-            match ended {
-                Ok(drained) => {
-                    all.finished += drained.finished;
-                    all.cut += drained.cut;
-                }
-                Err(error) => tracing::error!(%error, "an accept loop ended; please report it"),
-            }
+            all.add(ended);
         }
         Ok(all)
     }
@@ -230,7 +226,7 @@ impl Bound {
 
 impl std::fmt::Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.addresses()).finish()
+        self.listeners.fmt(f)
     }
 }
 

@@ -11,6 +11,8 @@
 //!
 //! Invariants:
 //! - every connection is a task that the [`Door`] owns: when [`Bound::run`] returns or is dropped, none is left;
+//! - the set of listeners changes while it serves ([`Listeners`]): all of a change or nothing of it, and a connection
+//!   outlives whatever happens to its listener by the grace;
 //! - every wait for a client has an end: handshake, first byte, bytes it does not take, farewell;
 //! - nothing a client does is logged above debug; it is counted by reason.
 #![forbid(unsafe_code)]
@@ -21,6 +23,7 @@ mod conn;
 mod door;
 mod ending;
 pub mod guard;
+mod listeners;
 mod proxied;
 mod refusal;
 mod serve;
@@ -30,4 +33,5 @@ mod wire;
 pub use bind::{BindError, open_files_for};
 pub use conn::{Conn, Transport};
 pub use door::{Bound, Door, DoorConfig, Drained};
+pub use listeners::{Change, Listeners};
 pub use wire::Wire;

@@ -40,6 +40,10 @@ pub(crate) enum Refusal {
     ProxyTooLong,
     /// A header of the PROXY protocol that is none.
     ProxyMalformed,
+    /// The site asks clients for a certificate, and this one showed none.
+    NoClientCertificate,
+    /// The client's certificate is of nobody the site believes, over, revoked or too long.
+    ClientCertificate,
     /// Not one byte of a request within the idle time.
     Silent,
 }
@@ -64,6 +68,8 @@ impl Refusal {
             Self::ProxyAbsent => "proxy_absent",
             Self::ProxyTooLong => "proxy_too_long",
             Self::ProxyMalformed => "proxy_malformed",
+            Self::NoClientCertificate => "no_client_certificate",
+            Self::ClientCertificate => "client_certificate",
             Self::Silent => "silent",
         }
     }
@@ -93,6 +99,8 @@ impl Refusal {
             }
             "NO_APPLICATION_PROTOCOL" => Self::TlsAlpn,
             "CONNECTION_REJECTED" => Self::NoCertificate,
+            "PEER_DID_NOT_RETURN_A_CERTIFICATE" => Self::NoClientCertificate,
+            "CERTIFICATE_VERIFY_FAILED" => Self::ClientCertificate,
             _ if reason.contains("ALERT") => Self::TlsAlert,
             _ => Self::TlsError,
         }

@@ -4,12 +4,12 @@ use crate::accept::closed;
 use crate::conn::{Conn, Transport};
 use crate::door::Shared;
 use crate::guard::Guard;
+use crate::listeners::{Side, Stop};
 use crate::proxied::read_header;
 use crate::refusal::Refusal;
 use crate::tls::{facts, handshake};
 use crate::wire::{FIRST_MAX, Wire};
 use aegis_identity::{Alpn, Connection, Refuse, TlsFacts};
-use boring::ssl::SslAcceptor;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use std::net::SocketAddr;
@@ -22,9 +22,7 @@ pub(crate) struct Accepted {
     pub(crate) tcp: TcpStream,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
-    pub(crate) tls: Option<SslAcceptor>,
-    /// A header of the PROXY protocol comes first.
-    pub(crate) proxied: bool,
+    pub(crate) side: Arc<Side>,
 }
 
 /// Serves it to its end.
@@ -32,17 +30,18 @@ pub(crate) async fn serve<A>(accepted: Accepted, shared: &Shared<A>)
 where
     A: ServerApp + Refuse + 'static,
 {
-    let Some(stream) = prepare(accepted, shared).await else {
+    let stop = accepted.side.stop();
+    let Some(stream) = prepare(accepted, &stop, shared).await else {
         return;
     };
     let mut next = Some(stream);
     while let Some(stream) = next {
-        next = shared.app.process_new(stream, &shared.stop).await;
+        next = shared.app.process_new(stream, &stop).await;
     }
 }
 
 /// Up to the first byte of a request; `None` if there will be none.
-async fn prepare<A>(accepted: Accepted, shared: &Shared<A>) -> Option<Stream>
+async fn prepare<A>(accepted: Accepted, stop: &Stop, shared: &Shared<A>) -> Option<Stream>
 where
     A: Refuse + 'static,
 {
@@ -50,12 +49,12 @@ where
         tcp,
         peer,
         local,
-        tls,
-        proxied,
+        side,
     } = accepted;
-    let mut conn = Conn::new(tcp, peer, local, tls.is_some());
+    let acceptor = side.acceptor();
+    let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
     let mut client = None;
-    if proxied {
+    if side.is_proxied() {
         let limit = shared.config.handshake_timeout;
         match read_header(&mut conn, peer.ip(), &*shared.app, limit).await {
             Ok(named) => client = named,
@@ -72,8 +71,8 @@ where
             None => connection,
         })
     };
-    let Some(acceptor) = tls else {
-        let came = within_idle_time(conn.wait_for_byte(), shared).await;
+    let Some(acceptor) = acceptor else {
+        let came = within_idle_time(conn.wait_for_byte(), stop, shared).await;
         return came
             .then(|| wired(conn, facts_of(None), shared))
             .flatten()
@@ -87,7 +86,13 @@ where
             return None;
         }
     };
-    let agreed = facts(stream.ssl());
+    let agreed = match facts(stream.ssl()) {
+        Ok(agreed) => agreed,
+        Err(refusal) => {
+            refusal.count();
+            return None;
+        }
+    };
     // Pingora waits for the preface of HTTP/2 without an end; a request of HTTP/1.1 has its own time from here on.
     let wanted = if agreed.alpn == Some(Alpn::H2) {
         FIRST_MAX
@@ -95,7 +100,7 @@ where
         1
     };
     let mut wire = wired(stream, facts_of(Some(agreed)), shared)?;
-    let came = within_idle_time(wire.wait_for(wanted), shared).await;
+    let came = within_idle_time(wire.wait_for(wanted), stop, shared).await;
     came.then(|| Box::new(wire) as Stream)
 }
 
@@ -114,8 +119,12 @@ where
 }
 
 /// Whether first bytes come before the idle time is over and before the door closes.
-async fn within_idle_time<A>(first: impl Future<Output = bool>, shared: &Shared<A>) -> bool {
-    let mut stop = shared.stop.clone();
+async fn within_idle_time<A>(
+    first: impl Future<Output = bool>,
+    stop: &Stop,
+    shared: &Shared<A>,
+) -> bool {
+    let mut stop = stop.clone();
     tokio::select! {
         biased;
         came = first => came,

@@ -2,9 +2,11 @@
 
 use crate::conn::Conn;
 use crate::refusal::Refusal;
-use aegis_certs::{Certificates, Protocols, apply_policy};
-use aegis_identity::{Alpn, Ja4, TlsFacts};
-use aegis_settings::model::{ListenerTls, TlsVersion};
+use aegis_certs::{Certificates, ClientAuth, Protocols, apply_policy, subject};
+use aegis_identity::{Alpn, Asked, ClientCertificate, Ja4, TlsFacts};
+use aegis_settings::model::{ListenerTls, TlsPreset};
+use aegis_telemetry::metrics::TLS_HANDSHAKES;
+use boring::asn1::Asn1Time;
 use boring::error::ErrorStack;
 use boring::ex_data::Index;
 use boring::ssl::{
@@ -34,9 +36,9 @@ pub(crate) fn acceptor(
     };
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls())?;
     apply_policy(&mut builder, protocols)?;
-    builder.set_min_proto_version(Some(match tls.min_version {
-        TlsVersion::V1_2 => SslVersion::TLS1_2,
-        TlsVersion::V1_3 => SslVersion::TLS1_3,
+    builder.set_min_proto_version(Some(match tls.preset {
+        TlsPreset::Intermediate => SslVersion::TLS1_2,
+        TlsPreset::Modern => SslVersion::TLS1_3,
     }))?;
     builder.set_select_certificate_callback(move |hello| choose(&certificates, protocols, hello));
     Ok(builder.build())
@@ -49,14 +51,18 @@ fn choose(
 ) -> Result<(), SelectCertError> {
     fingerprint(&mut hello);
     let store = certificates.current();
-    let offer = store
-        .choose(hello.servername(NameType::HOST_NAME))
-        .ok_or(SelectCertError::ERROR)?;
+    let name = hello.servername(NameType::HOST_NAME);
+    let asking = store.client_auth(name).map(Arc::clone);
+    let offer = store.choose(name).ok_or(SelectCertError::ERROR)?;
     let key =
         Arc::clone(offer.for_client(|| hello.get_extension(ExtensionType::SIGNATURE_ALGORITHMS)));
     hello
         .ssl_mut()
         .set_ssl_context(key.context(protocols))
+        .map_err(|_| SelectCertError::ERROR)?;
+    // After the context, which brings a session's of its own.
+    asking
+        .map_or(Ok(()), |asking| asking.ask(hello.ssl_mut()))
         .map_err(|_| SelectCertError::ERROR)
 }
 
@@ -82,16 +88,59 @@ pub(crate) async fn handshake(
     }
 }
 
-/// What was agreed on.
-pub(crate) fn facts(ssl: &SslRef) -> TlsFacts {
-    TlsFacts {
+/// What was agreed on; counted.
+///
+/// # Errors
+/// The client's certificate cannot be taken after all.
+pub(crate) fn facts(ssl: &SslRef) -> Result<TlsFacts, Refusal> {
+    let asked = ClientAuth::of(ssl).map(|rules| asked(ssl, rules));
+    let resumed = if ssl.session_reused() { "yes" } else { "no" };
+    TLS_HANDSHAKES.with(&[ssl.version_str(), resumed]).inc();
+    Ok(TlsFacts {
+        asked: asked.transpose()?,
         version: ssl.version_str(),
         cipher: ssl.current_cipher().map_or("", |cipher| cipher.name()),
         sni: ssl.servername(NameType::HOST_NAME).and_then(server_name),
         alpn: ssl.selected_alpn_protocol().and_then(Alpn::from_wire),
         group: ssl.curve_name(),
         ja4: FINGERPRINT.and_then(|place| ssl.ex_data(place).copied()),
+    })
+}
+
+/// Longest certificate of a client: the origin gets it with every request.
+const CLIENT_CERTIFICATE_MAX: usize = 16 << 10;
+
+/// What a client showed that was asked by these rules.
+fn asked(ssl: &SslRef, rules: &ClientAuth) -> Result<Box<Asked>, Refusal> {
+    let shown = ssl.peer_certificate();
+    if shown.is_none() && rules.is_required() {
+        return Err(Refusal::NoClientCertificate);
     }
+    let certificate = shown.map(|shown| {
+        let now = Asn1Time::days_from_now(0).map_err(|_| Refusal::TlsError)?;
+        // A session that is resumed brings the certificate of its first handshake, and nobody looks at its time again.
+        if *shown.not_after() < now {
+            return Err(Refusal::ClientCertificate);
+        }
+        let der = shown.to_der().map_err(|_| Refusal::TlsError)?;
+        if der.len() > CLIENT_CERTIFICATE_MAX {
+            return Err(Refusal::ClientCertificate);
+        }
+        let digest = boring::sha::sha256(&der);
+        let hex = digest
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
+        Ok(ClientCertificate {
+            subject: subject(shown.subject_name()).into(),
+            fingerprint: hex.into(),
+            field: format!(":{}:", boring::base64::encode_block(&der)).into(),
+        })
+    });
+    Ok(Box::new(Asked {
+        rules: *rules.id(),
+        certificate: certificate.transpose()?,
+    }))
 }
 
 /// A name that is one: what a client puts there otherwise shall not reach a log or a module.

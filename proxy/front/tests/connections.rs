@@ -8,7 +8,7 @@
 mod support;
 
 use aegis_front::{DoorConfig, Drained};
-use aegis_settings::model::TlsVersion::V1_2;
+use aegis_settings::model::TlsPreset::Intermediate;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -65,7 +65,7 @@ fn a_client_that_never_shakes_hands_is_closed() {
             handshake_timeout: SHORT,
             ..config()
         },
-        &[tls(V1_2, true)],
+        &[tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     );
     let before = refused("handshake_timeout");
@@ -84,7 +84,7 @@ fn a_client_that_never_asks_is_closed() {
             idle_timeout: SHORT,
             ..config()
         },
-        &[plain(), tls(V1_2, true)],
+        &[plain(), tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     );
     let before = refused("silent");
@@ -101,7 +101,7 @@ fn half_a_preface_of_http2_is_not_waited_for_without_end() {
             idle_timeout: SHORT,
             ..config()
         },
-        &[tls(V1_2, true)],
+        &[tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     );
     let mut h2 = client();
@@ -137,7 +137,11 @@ fn at_a_stop_idle_connections_close_at_once_and_requests_in_flight_finish() {
 
 #[test]
 fn at_a_stop_a_request_in_flight_over_http2_finishes_and_its_connection_ends() {
-    let door = start(config(), &[tls(V1_2, true)], store(&[("a", ec_key())]));
+    let door = start(
+        config(),
+        &[tls(Intermediate, true)],
+        store(&[("a", ec_key())]),
+    );
     let curl = std::process::Command::new("curl")
         .args(["-sk", "--http2", "--max-time", "30"])
         .arg(format!("https://{}/hold", door.address()))
@@ -163,7 +167,7 @@ fn after_the_grace_the_rest_is_cut_and_counted() {
             grace: SHORT,
             ..config()
         },
-        &[plain(), tls(V1_2, true)],
+        &[plain(), tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     );
     let mut busy = door.connect();

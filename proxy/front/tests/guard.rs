@@ -8,7 +8,7 @@
 mod support;
 
 use aegis_front::DoorConfig;
-use aegis_settings::model::TlsVersion::V1_2;
+use aegis_settings::model::TlsPreset::Intermediate;
 use boring::ssl::SslStream;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -32,7 +32,7 @@ fn cut(reason: &str) -> u64 {
 fn both() -> Running {
     start(
         config(),
-        &[plain(), tls(V1_2, true)],
+        &[plain(), tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     )
 }

@@ -8,7 +8,7 @@
 mod support;
 
 use aegis_front::DoorConfig;
-use aegis_settings::model::{Listener, ProxyProtocol, TlsVersion::V1_2};
+use aegis_settings::model::{Listener, ProxyProtocol, TlsPreset::Intermediate};
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -79,7 +79,7 @@ fn header_and_request_may_come_in_one_piece_or_byte_by_byte() {
 
 #[test]
 fn the_handshake_of_tls_follows_the_header() {
-    let door = door(tls(V1_2, true));
+    let door = door(tls(Intermediate, true));
     for (header, client_address) in [
         (V1.to_vec(), " client=192.0.2.7:4711"),
         (LOCAL.to_vec(), ""),

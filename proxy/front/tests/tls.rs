@@ -7,7 +7,7 @@
 
 mod support;
 
-use aegis_settings::model::TlsVersion::{V1_2, V1_3};
+use aegis_settings::model::TlsPreset::{Intermediate, Modern};
 use boring::ssl::SslVersion;
 use std::process::Command;
 use support::{
@@ -27,7 +27,7 @@ fn run(command: &mut Command) -> String {
 fn openssl_is_shown_the_certificate_of_the_name_it_asks_for() {
     let door = start(
         config(),
-        &[tls(V1_2, true)],
+        &[tls(Intermediate, true)],
         store(&[
             ("first.example", ec_key()),
             ("*.shop.example", ec_key()),
@@ -57,7 +57,7 @@ fn openssl_is_shown_the_certificate_of_the_name_it_asks_for() {
 fn new_certificates_count_from_the_next_handshake_on() {
     let door = start(
         config(),
-        &[tls(V1_2, false)],
+        &[tls(Intermediate, false)],
         store(&[("former.example", ec_key())]),
     );
     let mut open = shake(client(), "any.example", door.address()).unwrap();
@@ -71,7 +71,11 @@ fn new_certificates_count_from_the_next_handshake_on() {
 
 #[test]
 fn the_post_quantum_group_is_agreed_on_and_told() {
-    let door = start(config(), &[tls(V1_2, true)], store(&[("a", ec_key())]));
+    let door = start(
+        config(),
+        &[tls(Intermediate, true)],
+        store(&[("a", ec_key())]),
+    );
     let facts = |groups: &str| {
         let mut client = client();
         client.set_curves_list(groups).unwrap();
@@ -87,7 +91,7 @@ fn the_post_quantum_group_is_agreed_on_and_told() {
 fn a_version_below_the_oldest_allowed_is_refused_and_counted() {
     let door = start(
         config(),
-        &[tls(V1_3, true), tls(V1_2, true)],
+        &[tls(Modern, true), tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     );
     let before = refused("tls_version");
@@ -114,7 +118,7 @@ fn a_version_below_the_oldest_allowed_is_refused_and_counted() {
 fn curl_speaks_the_protocol_that_the_listener_offers() {
     let door = start(
         config(),
-        &[tls(V1_2, true), tls(V1_2, false), plain()],
+        &[tls(Intermediate, true), tls(Intermediate, false), plain()],
         store(&[("a", ec_key())]),
     );
     let curl = |arguments: &[&str]| {
@@ -144,7 +148,11 @@ fn curl_speaks_the_protocol_that_the_listener_offers() {
 
 #[test]
 fn a_client_without_a_protocol_in_common_is_refused() {
-    let door = start(config(), &[tls(V1_2, true)], store(&[("a", ec_key())]));
+    let door = start(
+        config(),
+        &[tls(Intermediate, true)],
+        store(&[("a", ec_key())]),
+    );
     let before = refused("tls_alpn");
     let mut other = client();
     other.set_alpn_protos(b"\x03ftp").unwrap();
@@ -158,7 +166,7 @@ fn a_client_without_a_protocol_in_common_is_refused() {
 fn a_client_that_cannot_check_ecdsa_is_shown_rsa() {
     let door = start(
         config(),
-        &[tls(V1_2, true)],
+        &[tls(Intermediate, true)],
         store(&[("a.example", ec_key()), ("a.example", rsa_key())]),
     );
     let kind = |algorithms: &str| {
@@ -179,7 +187,7 @@ fn a_client_that_cannot_check_ecdsa_is_shown_rsa() {
 fn a_resumed_session_has_its_facts_too() {
     let door = start(
         config(),
-        &[tls(V1_2, false)],
+        &[tls(Intermediate, false)],
         store(&[("a.example", ec_key())]),
     );
     let session = std::sync::Arc::new(std::sync::Mutex::new(None));
@@ -216,7 +224,11 @@ fn a_resumed_session_has_its_facts_too() {
 
 #[test]
 fn plain_http_on_a_tls_port_is_counted_as_such() {
-    let door = start(config(), &[tls(V1_2, true)], store(&[("a", ec_key())]));
+    let door = start(
+        config(),
+        &[tls(Intermediate, true)],
+        store(&[("a", ec_key())]),
+    );
     let before = refused("not_tls");
     let mut tcp = door.connect();
     support::send(&mut tcp, "/");
@@ -227,7 +239,7 @@ fn plain_http_on_a_tls_port_is_counted_as_such() {
 fn without_a_certificate_a_handshake_fails_and_plain_listeners_serve() {
     let door = start(
         config(),
-        &[tls(V1_2, true), plain()],
+        &[tls(Intermediate, true), plain()],
         aegis_certs::CertStore::default(),
     );
     let before = refused("no_certificate");

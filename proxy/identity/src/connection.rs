@@ -79,6 +79,12 @@ impl Connection {
         self.tls.as_ref()?.ja4.as_ref().map(Ja4::as_str)
     }
 
+    /// What the client was asked for in the handshake, if it was.
+    #[must_use]
+    pub fn asked(&self) -> Option<&Asked> {
+        self.tls.as_ref()?.asked.as_deref()
+    }
+
     /// Version of TLS, as in `TLSv1.3`.
     #[must_use]
     pub fn tls_version(&self) -> Option<&'static str> {
@@ -105,6 +111,28 @@ pub struct TlsFacts {
     pub group: Option<&'static str>,
     /// Fingerprint of what the client offered.
     pub ja4: Option<Ja4>,
+    /// The client was asked for a certificate.
+    pub asked: Option<Box<Asked>>,
+}
+
+/// A client that was asked for a certificate, by the rules of the site whose name it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Tells those rules from all others; a site serves requests of connections with its own only.
+    pub rules: [u8; 32],
+    /// What the client showed; checked by those rules.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// A certificate by which a client is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Its subject (RFC 4514), as in `CN=anna,O=Example`; ASCII.
+    pub subject: Box<str>,
+    /// SHA-256 of it, in hexadecimal.
+    pub fingerprint: Box<str>,
+    /// All of it as `Client-Cert` has it: base64 between colons (RFC 9440 §2.1).
+    pub field: Box<str>,
 }
 
 /// Application protocols of a TLS connection.

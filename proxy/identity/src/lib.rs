@@ -16,7 +16,7 @@ mod reject;
 mod request_id;
 
 pub use address::AddressText;
-pub use connection::{Alpn, Connection, TlsFacts};
+pub use connection::{Alpn, Asked, ClientCertificate, Connection, TlsFacts};
 pub use hops::{Claims, Doubt, HOPS_MAX, Hops, Told};
 pub use ja4::Ja4;
 pub use proxy_header::{PROXY_HEADER_MAX, ProxyHeader, ProxyHeaderError, read_proxy_header};

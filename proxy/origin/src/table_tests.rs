@@ -1,7 +1,9 @@
 use super::Table;
 use crate::PoolSet;
 use aegis_settings::model::{Inspect, OnError};
-use aegis_settings::resolved::{Action, Cache, Compressed, OverLimit, Route, Site, Waf, WafMode};
+use aegis_settings::resolved::{
+    Action, Cache, Compressed, Limits, OverLimit, Route, Site, Waf, WafMode,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,10 @@ fn route(path: &str, methods: &[&str]) -> Arc<Route> {
             ttl_default: Duration::ZERO,
             status_header: false,
         },
+        limits: Limits {
+            headers: true,
+            policies: BTreeMap::new(),
+        },
         plugins: vec![],
         sources: BTreeMap::new(),
     })
@@ -52,6 +58,7 @@ fn table(sites: &[(&[&str], Vec<Arc<Route>>)]) -> Table {
             index,
             name,
             hosts,
+            tls: Default::default(),
             routes: routes.clone(),
         })
     };

@@ -82,6 +82,9 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         user_agent: field(header::USER_AGENT),
         referer: field(header::REFERER),
         tls_version: ctx.connection().and_then(Connection::tls_version),
+        client_cert: ctx
+            .client_certificate()
+            .map(|shown| (&*shown.subject, &*shown.fingerprint)),
         ja4: ctx.connection().and_then(Connection::ja4),
         waf: ctx.waf.map(WafVerdict::as_str),
         error: ctx.fault.map(Fault::as_str),
@@ -144,6 +147,7 @@ pub(crate) fn refused(
         user_agent: None,
         referer: None,
         tls_version: connection.and_then(Connection::tls_version),
+        client_cert: None,
         ja4: connection.and_then(Connection::ja4),
         waf: None,
         error: Some(fault.as_str()),

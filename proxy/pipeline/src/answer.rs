@@ -3,6 +3,7 @@
 use crate::ctx::Ctx;
 use crate::facts::Facts;
 use crate::fault::Fault;
+use crate::gate;
 use crate::limits::stage as limits;
 use crate::page::Page;
 use aegis_settings::resolved::Action;
@@ -133,6 +134,10 @@ pub(crate) async fn send_page(
     fault: Fault,
 ) -> pingora_error::Result<()> {
     ctx.fault = Some(fault);
+    if fault == Fault::Misdirected {
+        // No request for that site will ever be right on it.
+        session.set_keepalive(None);
+    }
     if fault.status() == 0 || begun(session) {
         session.set_keepalive(None);
         return Ok(());
@@ -201,6 +206,7 @@ async fn write(
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
     head.insert_header("X-Request-Id", ctx.request_id())?;
+    gate::strict_transport(&mut head, ctx)?;
     limits::fields(&mut head, ctx)?;
     let unread = !session.is_body_done();
     let silent = bodiless || body.is_empty() || session.req_header().method == Method::HEAD;

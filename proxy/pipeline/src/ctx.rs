@@ -8,7 +8,7 @@ use crate::inspect::Inspection;
 use crate::limits::stage::Asked;
 use crate::live::Live;
 use crate::snapshot::{Place, Routed, Snapshot};
-use aegis_identity::{AddressText, Connection, RequestId};
+use aegis_identity::{AddressText, ClientCertificate, Connection, RequestId};
 use aegis_origin::{Endpoint, Pool};
 use aegis_telemetry::metrics::WafVerdict;
 use http::Version;
@@ -28,6 +28,8 @@ pub struct Ctx {
     connection: Option<Arc<Connection>>,
     /// What trusted proxies told of it.
     hearsay: Option<Box<Hearsay>>,
+    /// The cache asks for itself, for whoever asked before.
+    pub(crate) is_subrequest: bool,
     /// The one configuration this request is served by; `None` while the node starts.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) place: Option<Place>,
@@ -74,6 +76,7 @@ impl Ctx {
             version: Version::HTTP_11,
             connection: None,
             hearsay: None,
+            is_subrequest: false,
             snapshot: None,
             place: None,
             is_refresh: false,
@@ -92,6 +95,7 @@ impl Ctx {
     pub(crate) fn begin(&mut self, session: &Session, live: &Live) {
         self.version = session.req_header().version;
         self.connection = connection(session);
+        self.is_subrequest = session.is_subrequest();
         self.snapshot = live.snapshot();
         self.is_refresh = session.is_subrequest();
         if let Some(connection) = &self.connection {
@@ -174,6 +178,11 @@ impl Ctx {
             .as_ref()
             .and_then(|hearsay| hearsay.request_id.as_deref());
         given.unwrap_or_else(|| self.id.as_str())
+    }
+
+    /// The certificate the client showed, if the site of this request asks for one.
+    pub(crate) fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.routed()?.site_plan.gate.certificate(self)
     }
 
     /// Remembers what the WAF said, if it is graver than what it said before.

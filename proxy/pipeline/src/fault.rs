@@ -16,6 +16,8 @@ pub enum Fault {
     NoSite,
     /// No site answers for this host, and the connection was made for another name.
     Misdirected,
+    /// The site is only for clients with a certificate, who show it over TLS.
+    NoClientCertificate,
     /// `CONNECT`, `TRACE`.
     Method,
     /// The client took too long to send.
@@ -92,6 +94,7 @@ impl Fault {
             Self::BadRequest(_) => 400,
             Self::Rejected(why) => why.status(),
             Self::Blocked(status) => status,
+            Self::NoClientCertificate => 403,
             Self::NoSite => 404,
             Self::Method => 405,
             Self::ClientTimeout => 408,
@@ -129,6 +132,7 @@ impl Fault {
             Self::Rejected(why) => why.as_str(),
             Self::NoSite => "no_site",
             Self::Misdirected => "misdirected",
+            Self::NoClientCertificate => "no_client_certificate",
             Self::Method => "method",
             Self::ClientTimeout => "client_timeout",
             Self::BodyTooLarge => "body_too_large",
@@ -163,6 +167,9 @@ impl Fault {
             Self::NoSite => "No site is served under this name here.",
             Self::Misdirected => {
                 "This connection was made for another site; a new one will be needed."
+            }
+            Self::NoClientCertificate => {
+                "This site is only for those who show a certificate of their own, over TLS."
             }
             Self::Method => "This method is not served here.",
             Self::ClientTimeout => "The request took too long to arrive.",

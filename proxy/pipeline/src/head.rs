@@ -9,6 +9,7 @@
 
 use crate::ctx::Ctx;
 use crate::fault::Fault;
+use crate::gate;
 use crate::limits::stage as limits;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
@@ -21,8 +22,10 @@ const HOPS_MAX: usize = 8;
 const PSEUDONYM: &str = "aegis";
 const VIA_11: HeaderValue = HeaderValue::from_static("1.1 aegis");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 aegis");
-/// What origins read as a proxy's word about the client; `x-forwarded-*` besides.
-const CLAIMS: [&str; 14] = [
+/// What origins read as a proxy's word about the client; those of [`FAMILIES`] besides.
+const CLAIMS: [&str; 16] = [
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
     "x-request-id",
     "x-real-ip",
@@ -38,7 +41,8 @@ const CLAIMS: [&str; 14] = [
     "x-cluster-client-ip",
     "x-envoy-external-address",
 ];
-const FORWARDED: &str = "x-forwarded-";
+/// How whole families of them begin. The latter three are what proxies call certificates of clients.
+const FAMILIES: [&str; 4] = ["x-forwarded-", "x-client-cert", "ssl-client-", "x-ssl-"];
 /// Fields of the origin's connection besides `Connection` itself.
 const ORIGIN_HOP: [&str; 4] = ["keep-alive", "proxy-connection", "trailer", "upgrade"];
 
@@ -69,6 +73,7 @@ pub(crate) fn to_origin(head: &mut RequestHeader, ctx: &Ctx, host: Option<&str>)
     if let Some(host) = ctx.forwarded_host().or(host) {
         head.insert_header("X-Forwarded-Host", host)?;
     }
+    gate::tell_origin(head, ctx)?;
     head.insert_header("X-Request-Id", ctx.request_id())?;
     head.append_header(
         "Via",
@@ -102,16 +107,18 @@ pub(crate) fn check_loop(headers: &HeaderMap) -> std::result::Result<(), Fault> 
 /// CGI and what came after it make one variable of `X-Real-IP` and `X_Real_IP`.
 fn is_claim(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
-    if !matches!(name.first(), Some(b'x' | b'f' | b't' | b'c')) {
+    if !matches!(name.first(), Some(b'x' | b'f' | b't' | b'c' | b's')) {
         return false;
     }
     let reads_as = |name: &[u8], claim: &str| {
         let alike = |(&n, c): (&u8, u8)| n == c || (n == b'_' && c == b'-');
         name.len() == claim.len() && name.iter().zip(claim.bytes()).all(alike)
     };
-    let forwarded = name.get(..FORWARDED.len());
-    forwarded.is_some_and(|start| reads_as(start, FORWARDED))
-        || CLAIMS.iter().any(|claim| reads_as(name, claim))
+    let is_of = |family: &&str| {
+        name.get(..family.len())
+            .is_some_and(|start| reads_as(start, family))
+    };
+    FAMILIES.iter().any(is_of) || CLAIMS.iter().any(|claim| reads_as(name, claim))
 }
 
 /// One pass over the few fields there are costs less than a look-up for each name.
@@ -156,6 +163,7 @@ pub(crate) fn to_client(head: &mut ResponseHeader, ctx: &Ctx) -> Result<bool> {
     // The version on the wire is that of the sender, not of who was before it (RFC 9110 §2.5).
     head.set_version(Version::HTTP_11);
     head.insert_header("X-Request-Id", ctx.request_id())?;
+    gate::strict_transport(head, ctx)?;
     limits::fields(head, ctx)?;
     // HTTP/1.0 knows no chunks.
     let unframed =

@@ -74,6 +74,16 @@ fn no_spelling_of_a_claim_that_an_origin_could_read_gets_through() {
         "X-Client-IP",
         "X-Cluster-Client-IP",
         "Fastly-Client-IP",
+        "Client-Cert",
+        "Client-Cert-Chain",
+        "X-Client-Cert",
+        "X-Client-Cert-Subject",
+        "X-Client-Cert-Fingerprint",
+        "SSL-Client-Verify",
+        "SSL-Client-Subject-DN",
+        "X-SSL-Client-DN",
+        "X-SSL-Cert",
+        "X-Forwarded-Client-Cert",
     ];
     let ours = [
         "X-Forwarded-For",

@@ -18,6 +18,7 @@ mod calls;
 mod ctx;
 mod facts;
 pub mod fault;
+mod gate;
 mod head;
 mod hearsay;
 mod incoming;

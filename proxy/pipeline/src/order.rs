@@ -7,6 +7,7 @@ use crate::answer::Answer;
 use crate::ctx::Ctx;
 use crate::facts::Facts;
 use crate::fault::Fault;
+use crate::gate;
 use crate::head;
 use crate::inspect::plan::Stage;
 use crate::inspect::{self, Incoming};
@@ -27,6 +28,9 @@ pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     route(facts, ctx)?;
     // A client past its limit costs nothing more; before a redirect too, which would else be free.
     limits::ask(facts, ctx)?;
+    // Over TLS, and by whom: a site may say. (An authority asks for the answer to its challenge over plain HTTP: it
+    // will be given above this line.)
+    gate::check(facts, ctx)?;
     // A redirect or a fixed answer needs neither cache nor origin.
     fixed(facts, ctx)
 }

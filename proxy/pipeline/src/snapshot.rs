@@ -1,6 +1,7 @@
 //! What one configuration is while it serves: a value that never changes, held by each request from its start to its end.
 
 use crate::answer::Fixed;
+use crate::gate::Gate;
 use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use crate::limits::Limits;
 use crate::limits::plan::RouteLimits;
@@ -59,6 +60,7 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub(crate) struct SitePlan {
     pub(crate) metrics: Arc<SiteMetrics>,
+    pub(crate) gate: Gate,
     pub(crate) routes: Vec<RoutePlan>,
 }
 
@@ -118,6 +120,14 @@ impl Snapshot {
         })
     }
 
+    /// Says by which rules handshakes ask clients of a site for certificates; a site that asks and is not told serves
+    /// nobody.
+    pub fn know_client_auth(&mut self, site: usize, rules: [u8; 32]) {
+        if let Some(plan) = self.sites.get_mut(site) {
+            plan.gate.know(rules);
+        }
+    }
+
     /// The route at `place`.
     pub(crate) fn routed(&self, place: Place) -> Option<Routed<'_>> {
         let site = self.table.sites().get(place.site)?;
@@ -159,6 +169,7 @@ impl SitePlan {
         }
         Ok(Self {
             metrics: metrics::site(&name),
+            gate: Gate::build(&entry.site.tls),
             routes,
         })
     }

@@ -49,5 +49,7 @@ pub use error::PluginError;
 pub use host::{Host, HostConfig, LateEvent, Preparing, Stage};
 pub use open::OpenContext;
 pub use plugin::Plugin;
-pub use spec::{Body, Fields, Inspect, PluginSpec, Properties, RequestHead, ResponseHead};
+pub use spec::{
+    Body, ClientCert, Fields, Inspect, PluginSpec, Properties, RequestHead, ResponseHead,
+};
 pub use verdict::{Decision, FaultKind, ForeignEvent, LocalResponse, Verdict};

@@ -89,6 +89,17 @@ pub struct RequestHead {
     pub sni: Option<Bytes>,
     /// Fingerprint of the client's TLS (JA4); absent on plain connections.
     pub ja4: Option<Bytes>,
+    /// The certificate the client showed, if its site asked for one.
+    pub client_cert: Option<ClientCert>,
+}
+
+/// A client's certificate.
+#[derive(Debug, Clone)]
+pub struct ClientCert {
+    /// `CN=anna,O=Example` (RFC 4514).
+    pub subject: Bytes,
+    /// SHA-256 of it, in hexadecimal.
+    pub sha256: Bytes,
 }
 
 /// The head of a response; the module sees `:status`, then `headers`.

@@ -74,6 +74,7 @@ pub(crate) fn request(plugin: &Arc<Plugin>, site: &str, cost: u64) -> (Job, Pend
         tls_version: None,
         sni: None,
         ja4: None,
+        client_cert: None,
     };
     let job = Job {
         plugin: plugin.clone(),

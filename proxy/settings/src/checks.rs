@@ -8,6 +8,7 @@ mod listeners;
 mod names;
 mod node;
 mod routes;
+mod site_tls;
 
 use crate::context::Checker;
 use crate::model::{Settings, Site as WrittenSite, SiteRoute};
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub(crate) fn run(settings: &Settings, sites: &[Arc<Site>], checker: &mut Checker<'_, '_>) {
     node::check(settings, checker);
     listeners::check(settings, checker);
+    site_tls::check(settings, checker);
     names::check(settings, checker);
     routes::check(settings, checker);
     layers::check(settings, sites, checker);

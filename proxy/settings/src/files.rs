@@ -142,6 +142,12 @@ fn referenced(settings: &Settings) -> Vec<(String, PathBuf)> {
     }
     for (index, site) in settings.sites.iter().enumerate() {
         let key = format!("sites[{index}]");
+        if let Some(auth) = &site.client_auth {
+            out.push((format!("{key}.client_auth.ca"), auth.ca.clone()));
+            if let Some(crl) = &auth.crl {
+                out.push((format!("{key}.client_auth.crl"), crl.clone()));
+            }
+        }
         seclang(&format!("{key}.waf"), site.waf.as_ref(), &mut out);
         for (at, route) in site.routes.iter().enumerate() {
             seclang(

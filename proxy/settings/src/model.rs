@@ -8,18 +8,20 @@ mod listeners;
 mod node;
 mod plugins;
 mod pools;
+mod site_tls;
 mod sites;
 mod waf;
 
 pub use cache::{Cache, CacheLayer};
 pub use limits::{LimitKey, LimitOf, LimitPolicy, Limits, LimitsLayer};
-pub use listeners::{Certificate, Listener, ListenerTls, ProxyProtocol, TlsVersion};
+pub use listeners::{Certificate, Listener, ListenerTls, ProxyProtocol, TlsPreset};
 pub use node::{
     AccessFormat, Admin, Client, ForwardedField, Level, Log, LogTarget, Node, NodeCache,
-    NodeLimits, PluginPool, Shutdown,
+    NodeLimits, NodeTls, PluginPool, Shutdown,
 };
 pub use plugins::{Inspect, OnError, Plugin, PluginStage};
 pub use pools::{Health, OriginTls, Pool};
+pub use site_tls::{ClientAuth, ClientAuthMode, ClientField, Hsts, Https};
 pub use sites::{Match, Origin, Redirect, Respond, Site, SiteRoute};
 pub use waf::{Compressed, OverLimit, RuleTarget, Waf, WafLayer, WafMode};
 
@@ -45,7 +47,7 @@ settings! {
         node: Node = section() => default("{}").restart();
         /// Where clients connect.
         listeners: Vec<Listener> = list(section(), 1, LISTENERS_MAX).shown(&[&[], &["address"]])
-            => required(&[]).restart();
+            => required(&[]);
         /// Certificates for all TLS listeners, chosen by the name a client asks for (SNI); without any, a self-signed
         /// one is made and kept.
         certificates: Vec<Certificate> = list(section(), 0, CERTIFICATES_MAX) => default("[]");

@@ -7,11 +7,11 @@
 use crate::context::Context;
 use crate::kind::Section;
 use crate::model::{
-    Cache, CacheLayer, Limits, LimitsLayer, Origin, OriginTls, Pool, Settings, SiteRoute, Waf,
-    WafLayer,
+    Cache, CacheLayer, Https, Limits, LimitsLayer, Origin, OriginTls, Pool, Settings, SiteRoute,
+    Waf, WafLayer,
 };
 use crate::overlay::{Layer, Sources};
-use crate::resolved::{Action, Route, Site};
+use crate::resolved::{Action, Route, Site, SiteTls};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -125,6 +125,11 @@ impl Resolver<'_, '_> {
             index,
             name: site.hosts.first().cloned().unwrap_or_default(),
             hosts: site.hosts.clone(),
+            tls: SiteTls {
+                redirect: https_port(self.settings).filter(|_| site.https == Https::Redirect),
+                hsts: site.hsts.clone(),
+                client_auth: site.client_auth.clone(),
+            },
             routes,
         }
     }
@@ -232,6 +237,23 @@ impl Base {
             sources,
         }
     }
+}
+
+/// Where TLS is spoken: at its own port, else at that of the first listener which has one that is known.
+pub(crate) fn https_port(settings: &Settings) -> Option<u16> {
+    let tls = settings
+        .listeners
+        .iter()
+        .filter(|listener| listener.tls.is_some());
+    let mut ports = tls
+        .map(|listener| listener.address.port())
+        .filter(|port| *port != 0);
+    let first = ports.next()?;
+    Some(if ports.any(|port| port == 443) {
+        443
+    } else {
+        first
+    })
 }
 
 fn proxy(origin: &Origin) -> Action {

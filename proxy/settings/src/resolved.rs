@@ -1,6 +1,6 @@
 //! What counts for a request: profile, then site, then route; nearer wins key by key.
 
-use crate::model::{Pool, Settings};
+use crate::model::{ClientAuth, Hsts, Pool, Settings};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,8 +33,21 @@ pub struct Site {
     pub name: String,
     /// Host patterns, lower case, without port.
     pub hosts: Vec<String>,
+    /// What it says about TLS.
+    pub tls: SiteTls,
     /// Routes in order; the last has path `/*` and every method: it is the site's own, or the last route there is.
     pub routes: Vec<Arc<Route>>,
+}
+
+/// What a site says about TLS.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SiteTls {
+    /// Port of TLS that plain HTTP is redirected to.
+    pub redirect: Option<u16>,
+    /// `Strict-Transport-Security`.
+    pub hsts: Option<Hsts>,
+    /// Certificates of clients.
+    pub client_auth: Option<ClientAuth>,
 }
 
 /// One route with all it inherits.

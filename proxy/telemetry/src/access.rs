@@ -86,6 +86,8 @@ pub struct Record<'a> {
     pub referer: Option<&'a [u8]>,
     /** `TLSv1.3`. */
     pub tls_version: Option<&'a str>,
+    /** Subject and SHA-256 of the certificate the client showed. */
+    pub client_cert: Option<(&'a str, &'a str)>,
     /** JA4 fingerprint. */
     pub ja4: Option<&'a str>,
     /** What the WAF said. */

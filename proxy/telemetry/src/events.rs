@@ -180,6 +180,25 @@ impl CertificateProblem<'_> {
     }
 }
 
+/// A certificate, an authority or a revocation list is in force though its time is over, or has not come.
+#[derive(Debug)]
+pub struct CertificateOutOfTime<'a> {
+    /// The key of the settings.
+    pub name: &'a str,
+    /// What is wrong, and the remedy.
+    pub problem: &'a str,
+}
+
+impl CertificateOutOfTime<'_> {
+    /// Logs, loudly; `aegis_certificates_out_of_time` shows how many there are.
+    pub fn emit(self) {
+        error!(
+            certificate = self.name,
+            "SERVED ALL THE SAME: {}", self.problem
+        );
+    }
+}
+
 /// A connection was closed before a request could be read.
 #[derive(Debug)]
 pub struct ConnectionRefused {

@@ -75,6 +75,8 @@ metrics! {
     CONNECTIONS_REFUSED: Family = Family::new("aegis_connections_refused_total", "Connections closed before a request could be read", &["reason"], 64);
     /// Connections cut in their midst: `h2_reset_flood`, `h2_ping_flood`, …
     CONNECTIONS_CUT: Family = Family::new("aegis_connections_cut_total", "Connections cut because of what their client did", &["reason"], 64);
+    /// Handshakes that were completed, by version, and whether a session was resumed: `yes`, `no`.
+    TLS_HANDSHAKES: Family = Family::new("aegis_tls_handshakes_total", "TLS handshakes completed with clients", &["version", "resumed"], 16);
     /// Requests refused before they could be read: `host_missing`, `chunk_size`, …
     REQUESTS_REFUSED: Family = Family::new("aegis_requests_refused_total", "Requests refused because they are not HTTP, or not in one way only", &["reason"], 64);
     /// Streams (`rst_stream`) and connections (`goaway`) of HTTP/2 that we ended.
@@ -121,6 +123,8 @@ metrics! {
     ORIGIN_HEALTHY: GaugeFamily = GaugeFamily::new("aegis_origin_healthy", "1 while a server takes part in its pool", &["pool", "server"], 4096);
     /// Unix time at which a certificate ends.
     CERTIFICATE_EXPIRY: GaugeFamily = GaugeFamily::new("aegis_certificate_expiry_seconds", "Unix time at which a certificate ends", &["name"], 1024);
+    /// Certificates, authorities and revocation lists that are served though their time is over or has not come.
+    CERTIFICATES_OUT_OF_TIME: IntGauge = gauge("aegis_certificates_out_of_time", "Certificates, authorities and revocation lists in force whose time is over or has not come");
     /// Settings that were refused.
     CONFIG_REJECTED: IntCounter = counter("aegis_config_rejected_total", "Settings that were refused");
     /// Settings that went live.

@@ -56,6 +56,7 @@ fn record(agent: &[u8]) -> Record<'_> {
         user_agent: Some(agent),
         referer: Some(b"https://shop.example.com/"),
         tls_version: Some("TLSv1.3"),
+        client_cert: None,
         ja4: None,
         waf: Some("clean"),
         error: None,

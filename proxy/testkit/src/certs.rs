@@ -64,6 +64,56 @@ impl Authority {
         self.sign(names, &["-days", "-1"])
     }
 
+    /// Its revocation list with these in it, valid for 30 days.
+    #[must_use]
+    pub fn revocation_list(&self, revoked: &[&Pair]) -> PathBuf {
+        self.list(revoked, &["-crldays", "30"])
+    }
+
+    /// A revocation list that ended long ago.
+    #[must_use]
+    pub fn revocation_list_expired(&self) -> PathBuf {
+        let times = [
+            "-crl_lastupdate",
+            "20200101000000Z",
+            "-crl_nextupdate",
+            "20200201000000Z",
+        ];
+        self.list(&[], &times)
+    }
+
+    fn list(&self, revoked: &[&Pair], validity: &[&str]) -> PathBuf {
+        let (stem, configuration) = (
+            format!("list-{:08x}", fastrand::u32(..)),
+            self.path("ca.cnf"),
+        );
+        let (database, ca, key) = (
+            self.path("ca.txt"),
+            self.path("ca.pem"),
+            self.path("ca.key"),
+        );
+        std::fs::write(&database, "").expect("a file");
+        std::fs::write(
+            &configuration,
+            format!("[ca]\ndefault_ca=d\n[d]\ndatabase={database}\ncertificate={ca}\nprivate_key={key}\ndefault_md=sha256\n"),
+        )
+        .expect("a file");
+        for pair in revoked {
+            openssl(&[
+                "ca",
+                "-config",
+                &configuration,
+                "-revoke",
+                &text(&pair.cert),
+            ]);
+        }
+        let list = self.dir.path().join(format!("{stem}.crl"));
+        let out = text(&list);
+        let command = ["ca", "-config", &configuration, "-gencrl", "-out", &out];
+        openssl(&[&command[..], validity].concat());
+        list
+    }
+
     fn sign(&self, names: &[&str], validity: &[&str]) -> Pair {
         let stem = format!("{}-{:08x}", names[0].replace('*', "any"), fastrand::u32(..));
         let pair = Pair {

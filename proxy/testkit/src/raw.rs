@@ -109,6 +109,14 @@ impl Raw<UnixStream> {
 }
 
 impl<S: Read + Write> Raw<S> {
+    /// Over a stream that is connected already.
+    pub fn over(stream: S) -> Self {
+        Self {
+            stream,
+            read: Vec::new(),
+        }
+    }
+
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.stream

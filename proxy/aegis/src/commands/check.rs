@@ -2,6 +2,7 @@
 
 use crate::cli::{Check, EX_CONFIG, Output};
 use crate::terminal;
+use aegis_certs::Times;
 use aegis_control::Copies;
 use aegis_settings::resolved::Validated;
 use serde_json::json;
@@ -15,6 +16,7 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
             validated,
             &Copies::new(),
             &args.config.display().to_string(),
+            Times::Refuse,
         ));
     }
     let errors = problems.iter().filter(|problem| problem.is_error()).count();

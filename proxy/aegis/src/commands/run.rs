@@ -3,6 +3,7 @@
 use super::default_state_dir;
 use crate::cli::{DEFAULT_CONFIG, EX_CONFIG, EX_USAGE, OnOff, Run, WafMode};
 use crate::{app, organs, terminal};
+use aegis_certs::Times;
 use aegis_control::{Boot, Copies};
 use aegis_settings::{Flags, Problem};
 use std::path::Path;
@@ -13,7 +14,8 @@ pub(super) fn run(args: &Run) -> anyhow::Result<ExitCode> {
     let found = if args.origin.is_empty() {
         let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
         let name = path.display().to_string();
-        let check = |validated: &_, copies: &_| organs::check(validated, copies, &name);
+        let check =
+            |validated: &_, copies: &_| organs::check(validated, copies, &name, Times::Serve);
         aegis_control::boot(path, &default, &check).map_err(|p| (p, EX_CONFIG))
     } else {
         from_flags(args)
@@ -42,7 +44,7 @@ fn from_flags(args: &Run) -> Result<Boot, (Vec<Problem>, u8)> {
         admin_socket: args.flags.admin_socket.clone(),
     };
     let validated = aegis_settings::from_flags(&flags).map_err(|problems| (problems, EX_USAGE))?;
-    let problems: Vec<_> = organs::check(&validated, &Copies::new(), "command line")
+    let problems: Vec<_> = organs::check(&validated, &Copies::new(), "command line", Times::Serve)
         .into_iter()
         .filter(Problem::is_error)
         .collect();

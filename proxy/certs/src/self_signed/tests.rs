@@ -7,6 +7,7 @@ fn sites(hosts: &[&str]) -> Vec<Arc<Site>> {
         index: 0,
         name: "site".into(),
         hosts: hosts.iter().map(ToString::to_string).collect(),
+        tls: Default::default(),
         routes: Vec::new(),
     })]
 }

@@ -5,7 +5,7 @@ use aegis_settings::model::Secret;
 use tempfile::TempDir;
 
 fn read(certificates: &[Certificate]) -> Result<(CertStore, Vec<CertProblem>), Vec<CertProblem>> {
-    CertStore::from_certificates(certificates, SystemTime::now())
+    CertStore::from_certificates(certificates, SystemTime::now(), Times::Refuse)
 }
 
 fn source(store: &CertStore, name: Option<&str>) -> String {
@@ -25,6 +25,7 @@ fn site(index: usize, hosts: &[&str]) -> Arc<Site> {
         index,
         name: hosts[0].into(),
         hosts: hosts.iter().map(ToString::to_string).collect(),
+        tls: Default::default(),
         routes: Vec::new(),
     })
 }
@@ -148,6 +149,31 @@ fn a_certificate_out_of_its_time_is_refused_with_the_date() {
     let early = certificate(None, &["shop.example"], (1, 90), &key);
     let problem = the_error(&[write(folder.path(), "early", &[early], &key)]);
     assert!(matches!(problem.what, CertError::NotYetValid { .. }));
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_served_at_a_start_and_where_it_was_served_before() {
+    let folder = TempDir::new().unwrap();
+    let (key, other) = (ec_key(), ec_key());
+    for days in [(-90, -1), (1, 90)] {
+        let leaf = certificate(None, &["shop.example"], days, &key);
+        let written = [write(folder.path(), "one", &[leaf], &key)];
+        let read =
+            |times: Times<'_>| CertStore::from_certificates(&written, SystemTime::now(), times);
+        assert!(read(Times::Refuse).is_err());
+        let (store, problems) = read(Times::Serve).unwrap();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].is_served_out_of_time());
+        assert_eq!(problems[0].severity(), Severity::Warning);
+        assert!(store.find("shop.example").is_some());
+        assert!(read(Times::ServeIfIn(&store)).is_ok());
+
+        let leaf = certificate(None, &["shop.example"], days, &other);
+        let newly = [write(folder.path(), "one", &[leaf], &other)];
+        let read =
+            CertStore::from_certificates(&newly, SystemTime::now(), Times::ServeIfIn(&store));
+        assert_eq!(read.unwrap_err()[0].severity(), Severity::Error);
+    }
 }
 
 #[test]

@@ -141,7 +141,9 @@ impl<D: DataPlane> Cycle<D> {
                 continue;
             }
             tracing::warn!(
-                "STARTING FROM THE LAST KNOWN GOOD SETTINGS: those of the file cannot be prepared"
+                id = good.validated.id,
+                "STARTING FROM THE LAST KNOWN GOOD SETTINGS: newer ones cannot be prepared: {}",
+                problems.join("; ")
             );
             match self.try_first(good, From::LastGood) {
                 Ok(()) => return Ok(From::LastGood),
@@ -160,8 +162,13 @@ impl<D: DataPlane> Cycle<D> {
     }
 
     /// Probes, swaps, keeps.
-    fn apply(&mut self, good: Good, prepared: D::Prepared, from: From) -> Result<(), Rejection> {
-        self.plane.probe(&prepared)?;
+    fn apply(
+        &mut self,
+        good: Good,
+        mut prepared: D::Prepared,
+        from: From,
+    ) -> Result<(), Rejection> {
+        self.plane.probe(&mut prepared)?;
         self.plane.swap(prepared);
         self.live = good;
         let warnings = load::sentences(&self.live.warnings);

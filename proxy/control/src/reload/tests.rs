@@ -97,7 +97,7 @@ impl DataPlane for Plane {
         }
     }
 
-    fn probe(&self, prepared: &String) -> Result<(), Rejection> {
+    fn probe(&self, prepared: &mut String) -> Result<(), Rejection> {
         if prepared.starts_with("unfit") {
             Err(Rejection::new("the port is taken"))
         } else {

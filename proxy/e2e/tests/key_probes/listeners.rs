@@ -2,6 +2,7 @@
 
 use aegis_testkit::certs::{Authority, Pair, served_subject};
 use aegis_testkit::{Aegis, Origin, Reply, ports, raw};
+use rustix::net::{AddressFamily, SocketType};
 use serde_json::{Value, json};
 
 fn origin() -> Origin {
@@ -33,13 +34,23 @@ rows! {
         });
         assert_eq!(clients, [(400, json!("127.0.0.1")), (200, json!("203.0.113.9"))]);
     }
-    "listeners[].tls.min_version" older_versions_are_refused {
+    "listeners[].tls.preset" older_versions_are_refused {
         let origin = origin();
-        let exits = ["1.2", "1.3"].map(|version| {
-            let aegis = Aegis::before(&origin).set("listeners[1].tls.min_version", version).start();
+        let exits = ["intermediate", "modern"].map(|preset| {
+            let aegis = Aegis::before(&origin).set("listeners[1].tls.preset", preset).start();
             aegis.curl_tls("a.test", "/").arg(&["--tls-max", "1.2"]).send().exit
         });
         assert_eq!(exits, [0, 35]);
+    }
+    "listeners[].reuse_port" another_process_may_share_the_address {
+        let origin = origin();
+        let shared = [false, true].map(|shared| {
+            let aegis = Aegis::before(&origin).set("listeners[0].reuse_port", shared).start();
+            let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+            rustix::net::sockopt::set_socket_reuseport(&socket, true).unwrap();
+            rustix::net::bind(&socket, &aegis.http()).is_ok()
+        });
+        assert_eq!(shared, [false, true]);
     }
     "listeners[].tls.http2" http2_is_offered {
         let origin = origin();

@@ -16,6 +16,7 @@ mod listeners;
 mod node;
 mod plugins;
 mod pools;
+mod site_tls;
 mod sites;
 mod waf;
 
@@ -76,6 +77,7 @@ fn every_key_has_a_row_and_every_row_a_key() {
         node::ROWS,
         plugins::ROWS,
         pools::ROWS,
+        site_tls::ROWS,
         sites::ROWS,
     ];
     let mut rows: BTreeSet<String> = tables.concat().into_iter().map(str::to_owned).collect();

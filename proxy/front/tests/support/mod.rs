@@ -1,12 +1,10 @@
 //! A door with an app that tells what it saw, certificates, and clients with deadlines.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use aegis_certs::{CertStore, Certificates};
-use aegis_front::{BindError, Door, DoorConfig, Drained};
+use aegis_certs::{CertStore, Certificates, Times};
+use aegis_front::{BindError, Door, DoorConfig, Drained, Listeners};
 use aegis_identity::{Connection, Refuse, Reject};
-use aegis_settings::model::{
-    Certificate, Listener, ListenerTls, ProxyProtocol, Secret, TlsVersion,
-};
+use aegis_settings::model::{Certificate, Listener, ListenerTls, ProxyProtocol, Secret, TlsPreset};
 use async_trait::async_trait;
 use boring::asn1::Asn1Time;
 use boring::ec::{EcGroup, EcKey};
@@ -152,6 +150,7 @@ pub(crate) struct Running {
     pub(crate) app: Arc<App>,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) certificates: Arc<Certificates>,
+    pub(crate) listeners: Listeners,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<Drained>>,
 }
@@ -172,13 +171,15 @@ pub(crate) fn plain() -> Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         tls: None,
         proxy_protocol: ProxyProtocol::Off,
+        reuse_port: false,
     }
 }
 
-pub(crate) fn tls(min_version: TlsVersion, http2: bool) -> Listener {
+pub(crate) fn tls(preset: TlsPreset, http2: bool) -> Listener {
     Listener {
         address: "127.0.0.1:0".parse().unwrap(),
-        tls: Some(ListenerTls { min_version, http2 }),
+        tls: Some(ListenerTls { preset, http2 }),
+        reuse_port: false,
         proxy_protocol: ProxyProtocol::Off,
     }
 }
@@ -194,7 +195,7 @@ pub(crate) fn try_start(
 ) -> Result<Running, BindError> {
     let certificates = Arc::new(Certificates::new(store));
     let bound = Door::new(config, Arc::clone(&certificates)).bind(listeners)?;
-    let addresses = bound.addresses().collect();
+    let (addresses, listeners) = (bound.addresses(), bound.listeners());
     let app = App::new();
     let (stop, stopped) = watch::channel(false);
     let thread = std::thread::spawn({
@@ -212,6 +213,7 @@ pub(crate) fn try_start(
         app,
         addresses,
         certificates,
+        listeners,
         stop,
         thread: Some(thread),
     })
@@ -360,7 +362,8 @@ pub(crate) fn store(certificates: &[(&str, PKey<Private>)]) -> CertStore {
         .enumerate()
         .map(|(index, (name, key))| write(folder.path(), index, name, key))
         .collect();
-    let (store, problems) = CertStore::from_certificates(&written, SystemTime::now()).unwrap();
+    let (store, problems) =
+        CertStore::from_certificates(&written, SystemTime::now(), Times::Refuse).unwrap();
     assert!(problems.is_empty(), "{problems:?}");
     store
 }

@@ -80,6 +80,12 @@ fn find(cache: &Cache, session: &mut Session, ctx: &mut Ctx) -> Option<Arc<Objec
         ctx.cache.bypass(Forward::Bypass, Some("edited"));
         return None;
     }
+    if ctx.client_certificate().is_some() {
+        // What the origin makes of a certificate is for its owner, and no field of the request says so to others.
+        ctx.cache
+            .bypass(Forward::Bypass, Some("client-certificate"));
+        return None;
+    }
     let request = match Request::read(&head.method, &head.headers, ctx.time) {
         Ok(request) if empty => request,
         Ok(_) => {

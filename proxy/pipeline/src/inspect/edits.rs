@@ -148,6 +148,7 @@ mod tests {
             tls_version: None,
             sni: None,
             ja4: None,
+            client_cert: None,
         }
     }
 

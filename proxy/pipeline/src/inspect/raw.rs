@@ -6,7 +6,7 @@
 use crate::ctx::Ctx;
 use crate::facts;
 use aegis_identity::Connection;
-use aegis_plugins::{Fields, RequestHead};
+use aegis_plugins::{ClientCert, Fields, RequestHead};
 use bytes::Bytes;
 use pingora_core::protocols::http::ServerSession;
 use std::sync::Arc;
@@ -60,6 +60,10 @@ pub(crate) fn head(session: &ServerSession, ctx: &Ctx, takes_body: bool) -> Arc<
             .map(|v| Bytes::from_static(v.as_bytes())),
         sni: connection.and_then(Connection::sni).map(text),
         ja4: connection.and_then(Connection::ja4).map(text),
+        client_cert: ctx.client_certificate().map(|shown| ClientCert {
+            subject: text(&shown.subject),
+            sha256: text(&shown.fingerprint),
+        }),
     })
 }
 

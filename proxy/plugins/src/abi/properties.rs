@@ -59,7 +59,17 @@ fn of_stream(stream: &Stream, path: &str) -> Option<Bytes> {
         ("destination", "port") => number(head.destination.port().into()),
         ("connection", "tls_version") => head.tls_version.clone(),
         ("connection", "requested_server_name") => head.sni.clone(),
-        ("connection", "mtls") => Some(Bytes::from_static(&[0])),
+        ("connection", "mtls") => Some(Bytes::from_static(if head.client_cert.is_some() {
+            &[1]
+        } else {
+            &[0]
+        })),
+        ("connection", "subject_peer_certificate") => {
+            Some(head.client_cert.as_ref()?.subject.clone())
+        }
+        ("connection", "sha256_peer_certificate_digest") => {
+            Some(head.client_cert.as_ref()?.sha256.clone())
+        }
         ("aegis", "ja4") => head.ja4.clone(),
         ("aegis", "site") => text(&properties.site),
         ("aegis", "waf_policy_id") => number(properties.waf_policy.as_ref()?.0),

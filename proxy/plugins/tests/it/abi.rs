@@ -40,6 +40,15 @@ async fn properties_have_the_names_and_encodings_of_envoy() {
         ("destination.port", number(443)),
         ("connection.tls_version", b"TLSv1.3".to_vec()),
         ("connection.requested_server_name", b"shop.example".to_vec()),
+        ("connection.mtls", vec![1]),
+        (
+            "connection.subject_peer_certificate",
+            b"CN=anna,O=Example".to_vec(),
+        ),
+        (
+            "connection.sha256_peer_certificate_digest",
+            b"00ff".to_vec(),
+        ),
         ("plugin_name", b"property-plugin_name".to_vec()),
         ("plugin_root_id", b"property-plugin_root_id".to_vec()),
         ("plugin_vm_id", b"property-plugin_vm_id".to_vec()),

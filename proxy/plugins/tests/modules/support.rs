@@ -119,6 +119,7 @@ pub(crate) fn head(method: &'static str, target: &str) -> RequestHead {
         tls_version: Some(bytes("TLSv1.3")),
         sni: Some(bytes("shop.example")),
         ja4: Some(bytes("t13d1516h2_8daaf6152771_e5627efa2ab1")),
+        client_cert: None,
     }
 }
 

@@ -18,14 +18,17 @@ settings! {
         /// Whether every connection begins with a header of the PROXY protocol; it is read from
         /// `node.client.trusted_proxies` only, and anybody else is not let in.
         proxy_protocol: ProxyProtocol = choice() => default("off");
+        /// Share the address with another process that asks for the same (`SO_REUSEPORT`): the kernel deals connections
+        /// out to both, so that one can take over from the other. Without it an address belongs to one process.
+        reuse_port: bool = flag() => default("false");
     }
 }
 
 settings! {
     /// TLS of a listener.
     pub struct ListenerTls {
-        /// Oldest version.
-        min_version: TlsVersion = choice() => default("\"1.2\"");
+        /// Versions and ciphers, as in Mozilla's "Server Side TLS", version 5.
+        preset: TlsPreset = choice() => default("intermediate");
         /// Offer HTTP/2.
         http2: bool = flag() => default("true");
     }
@@ -43,12 +46,12 @@ choices! {
 }
 
 choices! {
-    /// TLS version.
-    pub enum TlsVersion {
-        /// TLS 1.2 (RFC 5246), forward secret and authenticated cipher suites only.
-        V1_2 = "1.2",
-        /// TLS 1.3 (RFC 8446).
-        V1_3 = "1.3",
+    /// Versions and ciphers of TLS.
+    pub enum TlsPreset {
+        /// TLS 1.2 (RFC 5246), forward secret and authenticated cipher suites only, and TLS 1.3: all clients of the last ten years.
+        Intermediate = "intermediate",
+        /// TLS 1.3 (RFC 8446) alone.
+        Modern = "modern",
     }
 }
 

@@ -27,6 +27,8 @@ settings! {
         log: Log = section() => default("{}");
         /// Connections from clients.
         client: Client = section() => default("{}");
+        /// TLS of all listeners.
+        tls: NodeTls = section() => default("{}").live();
         /// Storage of the cache.
         cache: NodeCache = section() => default("{}");
         /// The counts of limits.
@@ -123,6 +125,14 @@ choices! {
         XForwardedFor = "x-forwarded-for",
         /// `Forwarded` (RFC 7239).
         Forwarded = "forwarded",
+    }
+}
+
+settings! {
+    /// TLS of all listeners.
+    pub struct NodeTls {
+        /// How long a key for session tickets makes new ones; it takes them for as long again. Nothing of it is kept on disk.
+        ticket_rotation: Duration = time(secs(1), secs(7 * 86_400)) => default("12h");
     }
 }
 

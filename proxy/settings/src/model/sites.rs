@@ -1,10 +1,10 @@
 //! `sites:` as written; what counts for a request is in [`crate::resolved`].
 
-use super::{CacheLayer, LimitsLayer, WafLayer};
+use super::{CacheLayer, ClientAuth, Hsts, Https, LimitsLayer, WafLayer};
 use crate::define::{default, optional, required, settings};
 use crate::kind::http::{content_type, location, method, redirect_status, route_path};
 use crate::kind::net::{host, origin};
-use crate::kind::scalar::{name, text, whole};
+use crate::kind::scalar::{choice, name, text, whole};
 use crate::kind::{list, maybe, section};
 use crate::limits::{HOSTS_MAX, METHODS_MAX, PLUGINS_MAX, ROUTES_MAX};
 use crate::overlay::laid;
@@ -18,6 +18,12 @@ settings! {
         hosts: Vec<String> = list(host(), 1, HOSTS_MAX) => required(&["[shop.example.com, \"*.shop.example.com\"]"]);
         /// `http://host:port`, `https://host`, or the name of a pool; not needed if every request has a route.
         origin: Option<Origin> = maybe(origin()) => optional(&["app"]);
+        /// What a request over plain HTTP gets.
+        https: Https = choice() => default("optional");
+        /// Tell browsers to come over TLS only (RFC 6797); `{}` for the defaults below.
+        hsts: Option<Hsts> = maybe(section()) => optional(&[]);
+        /// Ask clients for certificates; without it nobody is asked.
+        client_auth: Option<ClientAuth> = maybe(section()) => optional(&[]);
         /// The WAF: the name of a profile, `off`, or keys of `profiles.waf.*` in place, with `profile: NAME` under them.
         waf: Option<WafLayer> = maybe(laid()) => optional(&["strict"]);
         /// The cache: the name of a profile, `off`, or keys of `profiles.cache.*` in place.

@@ -181,6 +181,16 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("node: { client: { forwarded_field: x-real-ip } }", "node.client.forwarded_field", "node.client.forwarded_field: expected `any`, `x-forwarded-for` or `forwarded`, found `x-real-ip`", ""),
     ("version: 1\nlisteners: [{ address: \"[::]:80\", proxy_protocol: required }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].proxy_protocol", "listeners[0].proxy_protocol: nobody is trusted to send the header, so nobody could connect", "name your load balancers in `node.client.trusted_proxies`"),
     ("version: 1\nlisteners: [{ address: \"[::]:80\", proxy_protocol: optional }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].proxy_protocol", "listeners[0].proxy_protocol: expected `off` or `required`, found `optional`", ""),
+    // TLS of sites
+    ("    https: on", "sites[0].https", "sites[0].https: expected `optional` or `redirect`, found `on`", ""),
+    ("    https: redirect", "sites[0].https", "sites[0].https: no listener speaks TLS to redirect to", "give a listener `tls: {}`"),
+    ("    hsts: {}", "sites[0].hsts", "sites[0].hsts has no effect: no listener speaks TLS", "give a listener `tls: {}`"),
+    ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: {} }]\nsites: [{ hosts: [a], origin: http://a, hsts: { preload: true } }]", "sites[0].hsts.preload", "sites[0].hsts.preload: browsers take nobody in without `include_subdomains: true` and a `max_age` of at least 365d", "set both"),
+    ("    client_auth: { mode: optional }", "sites[0].client_auth.ca", "sites[0].client_auth: `ca` is missing", "add `ca:` with a path"),
+    ("    client_auth: { ca: gone.pem }", "sites[0].client_auth", "sites[0].client_auth: no listener speaks TLS, over which clients show their certificates", "give a listener `tls: {}`"),
+    ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: {} }]\nsites: [{ hosts: [a], origin: http://a, client_auth: { ca: gone.pem, forward: [subject, subject] } }]", "sites[0].client_auth.forward[1]", "sites[0].client_auth.forward[1] `subject` stands here twice", "remove one"),
+    ("version: 1\nlisteners: [{ address: \"[::]:80\" }, { address: \"[::]:0\", tls: {} }]\nsites: [{ hosts: [a], origin: http://a, https: redirect }]", "sites[0].https", "sites[0].https: the system chooses the port of TLS, so there is none to redirect to", "give the listener with `tls:` a port"),
+    ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: { preset: old } }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].tls.preset", "listeners[0].tls.preset: expected `intermediate` or `modern`, found `old`", ""),
     // whole settings
     ("version: 2\nlisteners: [{ address: \"[::]:80\" }]\nsites: [{ hosts: [a], origin: http://a }]", "version", "version: expected 1, found `2`", ""),
     ("version: 1\nlisteners: [{ address: \"[::]:80\" }]\nsites: []", "sites", "sites: expected at least 1, found 0", ""),

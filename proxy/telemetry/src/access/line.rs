@@ -68,6 +68,10 @@ impl Buffer {
                 text(out, name, value);
             }
         }
+        if let Some((subject, fingerprint)) = r.client_cert {
+            bytes(out, "client_cert", subject.as_bytes(), HEADER_MAX);
+            text(out, "client_cert_sha256", fingerprint);
+        }
         if let Some(time) = r.origin_time {
             millis_field(out, "origin_ms", time);
         }
@@ -265,6 +269,7 @@ pub(super) mod tests {
             user_agent: Some(b"curl/8"),
             referer: None,
             tls_version: Some("TLSv1.3"),
+            client_cert: None,
             ja4: None,
             waf: Some("clean"),
             error: None,

@@ -28,11 +28,12 @@ impl Node {
             address: "127.0.0.1:0".parse().expect("an address"),
             tls: None,
             proxy_protocol: ProxyProtocol::Off,
+            reuse_port: false,
         };
         let bound = Door::new(config, certificates)
             .bind(&[listener])
             .expect("a free port");
-        let address = bound.addresses().next().expect("one");
+        let address = bound.addresses()[0];
         tokio::spawn(bound.run(Arc::clone(&self.app), self.stop.subscribe()));
         address
     }

@@ -125,6 +125,7 @@ impl Sites {
             index: self.sites.len(),
             name: hosts[0].to_owned(),
             hosts: hosts.iter().map(|&h| h.to_owned()).collect(),
+            tls: Default::default(),
             routes: routes.into_iter().map(Arc::new).collect(),
         }));
         self

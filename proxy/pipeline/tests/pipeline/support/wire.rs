@@ -36,6 +36,7 @@ impl Wire {
             alpn: None,
             group: Some("X25519MLKEM768"),
             ja4: None,
+            asked: None,
         };
         let connection = Arc::new(Connection::new(1, peer, local, Some(facts)));
         let head = ResponseHeader::from(Response::new(()).into_parts().0);
