@@ -9,6 +9,7 @@ use crate::serve::serve;
 use aegis_certs::{CertStore, Certificates, Times};
 use aegis_control::{Boot, Servers, State};
 use aegis_front::{Bound, Door, DoorConfig};
+use aegis_identity::Hops;
 use aegis_pipeline::{Cache, Limits, Live, NodeParts};
 use aegis_settings::model::{AccessFormat, Log, LogTarget};
 use aegis_telemetry::access::{AccessLog, Format, Target};
@@ -94,6 +95,7 @@ impl Node {
         let servers = Servers::bind(&node.admin.socket, node.admin.metrics)?;
         let parts = NodeParts {
             client: node.client.clone(),
+            hops: Arc::new(Hops::of(&node.client)),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
             limits: Limits::new(node.limits.entries),

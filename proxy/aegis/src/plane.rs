@@ -7,6 +7,7 @@ use crate::sandbox::{self, Sandbox};
 use aegis_certs::{CertProblem, CertStore, Certificates, Times, rotate_tickets_every};
 use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection};
 use aegis_front::{Change, Listeners};
+use aegis_identity::Hops;
 use aegis_origin::PoolSet;
 use aegis_pipeline::{Limits, LimitsUse, Live, NodeParts, Snapshot};
 use aegis_settings::model::Level;
@@ -202,9 +203,13 @@ impl DataPlane for Plane {
             .map_err(|error| Rejection::new(error.to_string()))?;
         progress.say("looking up the origins");
         self.workers.block_on(pools.settle(NAMES));
+        let node = NodeParts {
+            hops: Arc::new(Hops::of(&validated.settings.node.client)),
+            ..self.node.clone()
+        };
         let mut snapshot = Snapshot::build(
             &validated.id,
-            self.node.clone(),
+            node,
             &validated.sites,
             pools,
             &running.plugins,

@@ -25,6 +25,7 @@ mod door;
 mod ending;
 pub mod guard;
 mod listeners;
+mod proxied;
 mod refusal;
 mod serve;
 mod tls;

@@ -29,6 +29,18 @@ pub(crate) enum Refusal {
     TlsError,
     /// There is no certificate to show.
     NoCertificate,
+    /// A header of the PROXY protocol is due, and the peer is none whose word is believed.
+    ProxyUntrusted,
+    /// No header of the PROXY protocol within the time of a handshake.
+    ProxyTimeout,
+    /// The peer went away before its header was whole; health checks of load balancers do.
+    ProxyClosed,
+    /// What came is no header of the PROXY protocol.
+    ProxyAbsent,
+    /// A header of the PROXY protocol that is longer than is read.
+    ProxyTooLong,
+    /// A header of the PROXY protocol that is none.
+    ProxyMalformed,
     /// The site asks clients for a certificate, and this one showed none.
     NoClientCertificate,
     /// The client's certificate is of nobody the site believes, over, revoked or too long.
@@ -51,6 +63,12 @@ impl Refusal {
             Self::TlsAlert => "tls_alert",
             Self::TlsError => "tls_error",
             Self::NoCertificate => "no_certificate",
+            Self::ProxyUntrusted => "proxy_untrusted",
+            Self::ProxyTimeout => "proxy_timeout",
+            Self::ProxyClosed => "proxy_closed",
+            Self::ProxyAbsent => "proxy_absent",
+            Self::ProxyTooLong => "proxy_too_long",
+            Self::ProxyMalformed => "proxy_malformed",
             Self::NoClientCertificate => "no_client_certificate",
             Self::ClientCertificate => "client_certificate",
             Self::Silent => "silent",

@@ -5,6 +5,7 @@ use crate::conn::{Conn, Transport};
 use crate::door::Shared;
 use crate::guard::Guard;
 use crate::listeners::{Side, Stop};
+use crate::proxied::read_header;
 use crate::refusal::Refusal;
 use crate::tls::{facts, handshake};
 use crate::wire::{FIRST_MAX, Wire};
@@ -50,10 +51,28 @@ where
         local,
         side,
     } = accepted;
-    let facts_of =
-        |tls: Option<TlsFacts>| Arc::new(Connection::new(shared.next_id(), peer, local, tls));
-    let Some(acceptor) = side.acceptor() else {
-        let mut conn = Conn::new(tcp, peer, local, false);
+    let acceptor = side.acceptor();
+    let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
+    let mut client = None;
+    if side.is_proxied() {
+        let limit = shared.config.handshake_timeout;
+        match read_header(&mut conn, peer.ip(), &*shared.app, limit).await {
+            Ok(named) => client = named,
+            Err(refusal) => {
+                let unnamed = Connection::new(shared.next_id(), peer, local, None);
+                refusal.tell(&*shared.app, &unnamed);
+                return None;
+            }
+        }
+    }
+    let facts_of = |tls: Option<TlsFacts>| {
+        let connection = Connection::new(shared.next_id(), peer, local, tls);
+        Arc::new(match client {
+            Some(client) => connection.on_behalf_of(client),
+            None => connection,
+        })
+    };
+    let Some(acceptor) = acceptor else {
         let connection = facts_of(None);
         let came = within_idle_time(conn.wait_for_byte(), &connection, stop, shared).await;
         return came
@@ -61,7 +80,6 @@ where
             .flatten()
             .map(|wire| Box::new(wire) as Stream);
     };
-    let conn = Conn::new(tcp, peer, local, true);
     let shaken = timeout(shared.config.handshake_timeout, handshake(&acceptor, conn)).await;
     let stream = match shaken.unwrap_or(Err(Refusal::HandshakeTimeout)) {
         Ok(stream) => stream,

@@ -16,6 +16,7 @@ use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,6 +126,10 @@ impl HttpServerApp for Http {
 }
 
 impl Refuse for App {
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.0.live.node().hops.trusts(peer)
+    }
+
     fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8> {
         let head = head.get(..LOGGED).unwrap_or(head);
         refusal::answer(&self.0.live, Some(connection), head, Fault::Rejected(why))

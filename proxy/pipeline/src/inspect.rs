@@ -321,7 +321,7 @@ fn failed(ctx: &mut Ctx, inspector: &Inspector, kind: FaultKind) -> Result<Settl
         ctx.note_waf(WafVerdict::Fault);
     }
     tracing::debug!(
-        request = ctx.id.as_str(),
+        request = ctx.request_id(),
         plugin = inspector.plugin.name(),
         kind = kind.as_str(),
         "no verdict"

@@ -20,6 +20,7 @@ mod facts;
 pub mod fault;
 mod gate;
 mod head;
+mod hearsay;
 mod incoming;
 mod inspect;
 mod limits;

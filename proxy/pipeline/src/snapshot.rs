@@ -6,6 +6,7 @@ use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use crate::limits::Limits;
 use crate::limits::plan::RouteLimits;
 use crate::methods::Methods;
+use aegis_identity::Hops;
 use aegis_limits::LimitError;
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};
@@ -18,6 +19,8 @@ use std::sync::Arc;
 pub struct NodeParts {
     /// `node.client`.
     pub client: model::Client,
+    /// Whose word about a client is believed.
+    pub hops: Arc<Hops>,
     /// The access log; `None` = off.
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.

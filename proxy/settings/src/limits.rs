@@ -12,6 +12,8 @@ pub const PROBLEMS_MAX: usize = 1_000;
 pub const NAME_MAX: usize = 64;
 /// `listeners:`
 pub const LISTENERS_MAX: usize = 64;
+/// `node.client.trusted_proxies:`
+pub const NETWORKS_MAX: usize = 1_000;
 /// `certificates:`
 pub const CERTIFICATES_MAX: usize = 10_000;
 /// `profiles.waf:`, `profiles.cache:` and `profiles.limits:`, each.

@@ -14,10 +14,10 @@ mod waf;
 
 pub use cache::{Cache, CacheLayer};
 pub use limits::{LimitKey, LimitOf, LimitPolicy, Limits, LimitsLayer};
-pub use listeners::{Certificate, Listener, ListenerTls, TlsPreset};
+pub use listeners::{Certificate, Listener, ListenerTls, ProxyProtocol, TlsPreset};
 pub use node::{
-    AccessFormat, Admin, Client, Level, Log, LogTarget, Node, NodeCache, NodeLimits, NodeTls,
-    PluginPool, Shutdown,
+    AccessFormat, Admin, Client, ForwardedField, Level, Log, LogTarget, Node, NodeCache,
+    NodeLimits, NodeTls, PluginPool, Shutdown,
 };
 pub use plugins::{Inspect, OnError, Plugin, PluginStage};
 pub use pools::{Health, OriginTls, Pool};

@@ -70,7 +70,7 @@ fn entry(
 ) -> Entry {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Entry {
-        request_id: ctx.id.as_str().to_owned(),
+        request_id: ctx.request_id().to_owned(),
         time_ms: millis(ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default()),
         client: ctx.client_text().to_owned(),
         method: text(&head.method),

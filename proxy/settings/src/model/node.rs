@@ -2,9 +2,11 @@
 
 use crate::define::{choices, computed, default, settings};
 use crate::kind::file::{log_target, path};
-use crate::kind::net::loopback;
-use crate::kind::scalar::{choice, ms, secs, size, time, whole};
-use crate::kind::section;
+use crate::kind::net::{loopback, network};
+use crate::kind::scalar::{choice, flag, ms, secs, size, time, whole};
+use crate::kind::{list, section};
+use crate::limits::NETWORKS_MAX;
+use crate::networks::Network;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -103,6 +105,26 @@ settings! {
         connections_max: usize = whole(1, 10_000_000) => default("20000");
         /// Concurrent streams of an HTTP/2 connection.
         h2_streams_max: u32 = whole(1, 10_000) => default("128");
+        /// Proxies before this node: what they say about a client is believed (PROXY protocol, `X-Forwarded-For`,
+        /// `Forwarded`, `X-Request-Id`, `traceparent`), and what anybody else says is not.
+        trusted_proxies: Vec<Network> = list(network(), 0, NETWORKS_MAX) => default("[]").live();
+        /// Says that `trusted_proxies` is meant to trust half of all addresses or more; else that is refused.
+        trust_everyone: bool = flag() => default("false").live();
+        /// The field in which trusted proxies name the client; best set to the one they write, since what they pass on
+        /// of another one is the client's own word.
+        forwarded_field: ForwardedField = choice() => default("any").live();
+    }
+}
+
+choices! {
+    /// The field that names a client.
+    pub enum ForwardedField {
+        /// Either; where both came and differ, they are believed as far as they agree.
+        Any = "any",
+        /// `X-Forwarded-For`, with `X-Forwarded-Proto` and `X-Forwarded-Host`.
+        XForwardedFor = "x-forwarded-for",
+        /// `Forwarded` (RFC 7239).
+        Forwarded = "forwarded",
     }
 }
 

@@ -176,6 +176,16 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("    routes: [{ match: { path: /a }, redirect: { to: /b }, waf: off }]", "sites[0].routes[0].waf", "sites[0].routes[0].waf has no effect: this route asks no origin", "remove it"),
     ("    routes: [{ match: { path: /a }, respond: { status: 204, body: x } }]", "sites[0].routes[0].respond.body", "sites[0].routes[0].respond.body: an answer with status 204 has no body", "remove it, or choose another status"),
     ("    routes: [{ match: { path: /a }, respond: { content_type: \"text/html\\r\\nX: y\" } }]", "sites[0].routes[0].respond.content_type", "sites[0].routes[0].respond.content_type: expected a media type such as text/html, found the text `text/html\\r\\nX: y`", ""),
+    // whom to trust
+    ("node: { client: { trusted_proxies: [10.0.0.300] } }", "node.client.trusted_proxies[0]", "node.client.trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8, found `10.0.0.300`", ""),
+    ("node: { client: { trusted_proxies: [10.1.0.0/8] } }", "node.client.trusted_proxies[0]", "node.client.trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8, found `10.1.0.0/8`", "10.1.0.0/8 has bits behind its length; write 10.0.0.0/8, or the address alone"),
+    ("node: { client: { trusted_proxies: [0.0.0.0/0] } }", "node.client.trusted_proxies", "node.client.trusted_proxies trusts half of all IPv4 addresses or more: anybody there could say who he is", "name the addresses of your proxies; if nobody else can reach this node, also set `node.client.trust_everyone: true`"),
+    ("node: { client: { trusted_proxies: [\"::/1\", \"8000::/1\"] } }", "node.client.trusted_proxies", "node.client.trusted_proxies trusts half of all IPv6 addresses or more: anybody there could say who he is", "name the addresses of your proxies"),
+    ("node: { client: { trusted_proxies: [0.0.0.0/2, 128.0.0.0/2] } }", "node.client.trusted_proxies", "node.client.trusted_proxies trusts half of all IPv4 addresses or more: anybody there could say who he is", "name the addresses of your proxies"),
+    ("node: { client: { trusted_proxies: [10.0.0.0/8], trust_everyone: true } }", "node.client.trust_everyone", "node.client.trust_everyone has no effect: `node.client.trusted_proxies` does not trust everyone", "remove it"),
+    ("node: { client: { forwarded_field: x-real-ip } }", "node.client.forwarded_field", "node.client.forwarded_field: expected `any`, `x-forwarded-for` or `forwarded`, found `x-real-ip`", ""),
+    ("version: 1\nlisteners: [{ address: \"[::]:80\", proxy_protocol: required }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].proxy_protocol", "listeners[0].proxy_protocol: nobody is trusted to send the header, so nobody could connect", "name your load balancers in `node.client.trusted_proxies`"),
+    ("version: 1\nlisteners: [{ address: \"[::]:80\", proxy_protocol: optional }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].proxy_protocol", "listeners[0].proxy_protocol: expected `off` or `required`, found `optional`", ""),
     // TLS of sites
     ("    https: on", "sites[0].https", "sites[0].https: expected `optional` or `redirect`, found `on`", ""),
     ("    https: redirect", "sites[0].https", "sites[0].https: no listener speaks TLS to redirect to", "give a listener `tls: {}`"),

@@ -55,6 +55,7 @@ impl Buffer {
             text(out, "cache", r.cache);
         }
         for (name, value) in [
+            ("peer", r.peer),
             ("origin", r.origin),
             ("waf", r.waf),
             ("error", r.error),
@@ -293,6 +294,7 @@ pub(super) mod tests {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_000_000_042),
             request_id: "01JD8Z3V6Q0000000000000000",
             client: "2001:db8::7",
+            peer: None,
             method: b"GET",
             scheme: "https",
             host: b"shop.example.com",

@@ -38,6 +38,7 @@ impl Node {
         let live = Live::starting(
             NodeParts {
                 client: settings::client(),
+                hops: Arc::default(),
                 access: None,
                 bodies_held_max,
                 limits: Limits::new(1024),

@@ -21,6 +21,9 @@ pub fn client() -> model::Client {
         idle_timeout: Duration::from_secs(75),
         connections_max: 20_000,
         h2_streams_max: 128,
+        trusted_proxies: vec![],
+        trust_everyone: false,
+        forwarded_field: model::ForwardedField::Any,
     }
 }
 
@@ -137,6 +140,7 @@ impl Sites {
         let pools = PoolSet::build(&self.pools, None, &Handle::current()).expect("good pools");
         let node = NodeParts {
             client: client(),
+            hops: Arc::default(),
             access: self.access.clone(),
             bodies_held_max: if self.bodies_held_max == 0 {
                 256 << 20
