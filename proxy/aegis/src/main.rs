@@ -14,6 +14,7 @@ mod login;
 mod modules;
 mod organs;
 mod plane;
+mod rehearsal;
 mod sandbox;
 mod serve;
 mod signals;

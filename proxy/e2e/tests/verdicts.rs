@@ -288,7 +288,10 @@ fn defended(rule: Value) -> (Origin, Aegis) {
     let origin = Origin::start(|_| Reply::text("hello"));
     let aegis = Aegis::before(&origin)
         .waf()
-        .set("node.client.trusted_proxies", serde_json::json!(["127.0.0.0/8"]))
+        .set(
+            "node.client.trusted_proxies",
+            serde_json::json!(["127.0.0.0/8"]),
+        )
         .set("node.verdicts.rules", serde_json::json!([rule]))
         .start();
     (origin, aegis)
@@ -296,37 +299,57 @@ fn defended(rule: Value) -> (Origin, Aegis) {
 
 fn ask(aegis: &Aegis, client: &str, target: &str) -> u16 {
     let curl = aegis.curl(target).header("User-Agent: Mozilla/5.0");
-    curl.header(&format!("X-Forwarded-For: {client}")).send().status
+    curl.header(&format!("X-Forwarded-For: {client}"))
+        .send()
+        .status
 }
 
 const ATTACK: &str = "/?q=%27%20or%201%3D1--%20-";
 
 #[test]
 fn five_attacks_ban_for_ten_minutes_that_client_alone_and_never_below_http() {
-    let rule = serde_json::json!({ "name": "waf", "fault": "waf_block", "count": 5, "window": "1h" });
+    let rule =
+        serde_json::json!({ "name": "waf", "fault": "waf_block", "count": 5, "window": "1h" });
     let (_origin, mut aegis) = defended(rule);
     for _ in 0..4 {
         assert_eq!(ask(&aegis, "203.0.113.9", ATTACK), 403);
     }
     assert_eq!(ask(&aegis, "203.0.113.9", "/"), 200);
     assert_eq!(ask(&aegis, "203.0.113.9", ATTACK), 403);
-    eventually("a ban", || (ask(&aegis, "203.0.113.9", "/") == 403).then_some(()));
+    eventually("a ban", || {
+        (ask(&aegis, "203.0.113.9", "/") == 403).then_some(())
+    });
     assert_eq!(ask(&aegis, "203.0.113.8", "/"), 200);
     let why = why(&aegis, "203.0.113.9");
     let ban = &why["verdicts"][0];
-    assert_eq!(ban["author"], serde_json::json!({ "kind": "rule", "name": "waf" }));
-    assert_eq!((&ban["reason"], &ban["site"]), (&"5 WAF blocks in 3600 s".into(), &"*".into()));
+    assert_eq!(
+        ban["author"],
+        serde_json::json!({ "kind": "rule", "name": "waf" })
+    );
+    assert_eq!(
+        (&ban["reason"], &ban["site"]),
+        (&"5 WAF blocks in 3600 s".into(), &"*".into())
+    );
     // It was made of an address that somebody told: nothing but HTTP knows it.
     assert_eq!(ban["http_only"], true);
     let left = ban["seconds_left"].as_u64().unwrap();
     assert!((1..=600).contains(&left), "{left}");
     let request = ban["request"].as_str().unwrap();
     assert!(ok(&aegis, &["explain", request]).contains("403 Blocked"));
-    assert_eq!(aegis.metrics().sum("aegis_verdicts_made_total", &[r#"author="waf""#, r#"result="made""#]), 1.0);
+    assert_eq!(
+        aegis.metrics().sum(
+            "aegis_verdicts_made_total",
+            &[r#"author="waf""#, r#"result="made""#]
+        ),
+        1.0
+    );
     // Kept over a kill as what operators make is, at most a second later.
     eventually("it is on disk", || {
         let journal = std::fs::read(aegis.dir().join("state/verdicts/journal")).ok()?;
-        journal.windows(9).any(|part| part == &request.as_bytes()[..9]).then_some(())
+        journal
+            .windows(9)
+            .any(|part| part == &request.as_bytes()[..9])
+            .then_some(())
     });
     aegis.restart(|_| {});
     aegis.wait_ready();
@@ -337,7 +360,8 @@ fn five_attacks_ban_for_ten_minutes_that_client_alone_and_never_below_http() {
 
 #[test]
 fn an_ipv6_client_is_banned_with_its_network_and_an_operators_allow_goes_before_a_rule() {
-    let rule = serde_json::json!({ "name": "waf", "fault": "waf_block", "count": 2, "window": "1h" });
+    let rule =
+        serde_json::json!({ "name": "waf", "fault": "waf_block", "count": 2, "window": "1h" });
     let (_origin, aegis) = defended(rule);
     ok(&aegis, &["allow", "203.0.113.9"]);
     for client in ["2001:db8:1:2::7", "203.0.113.9"] {
@@ -345,10 +369,17 @@ fn an_ipv6_client_is_banned_with_its_network_and_an_operators_allow_goes_before_
             ask(&aegis, client, ATTACK);
         }
     }
-    eventually("a ban", || (ask(&aegis, "2001:db8:1:2::8", "/") == 403).then_some(()));
+    eventually("a ban", || {
+        (ask(&aegis, "2001:db8:1:2::8", "/") == 403).then_some(())
+    });
     assert_eq!(ask(&aegis, "2001:db8:1:3::7", "/"), 200);
     assert_eq!(ask(&aegis, "203.0.113.9", "/"), 200);
-    fails(&aegis, &["unban", "2001:db8:1:2::7"], &[], "but one of 2001:db8:1:2::/64");
+    fails(
+        &aegis,
+        &["unban", "2001:db8:1:2::7"],
+        &[],
+        "but one of 2001:db8:1:2::/64",
+    );
     // A proxy that is trusted is never banned, whatever it passes on.
     for _ in 0..3 {
         aegis.curl(ATTACK).header("User-Agent: Mozilla/5.0").send();

@@ -134,6 +134,10 @@ pub trait Refuse: Send + Sync {
         let _ = peer;
         false
     }
+
+    /// A connection, or a stream of it, was ended in a way that HTTP cannot tell its client: by a close, a TLS alert,
+    /// `RST_STREAM` or `GOAWAY`. Whoever calls has counted it; this writes the line.
+    fn cut(&self, connection: &Connection, why: &'static str);
 }
 
 #[cfg(test)]

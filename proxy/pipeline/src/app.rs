@@ -1,5 +1,6 @@
 //! The application a connection is handed to: Pingora's proxy with our time-outs and our HTTP/2 bounds.
 
+use crate::access;
 use crate::cache::Cache;
 use crate::fault::Fault;
 use crate::live::Live;
@@ -137,6 +138,10 @@ impl Refuse for App {
 
     fn keeps_out(&self, peer: IpAddr) -> bool {
         verdicts::keeps_out(&self.0.live.node().verdicts, peer)
+    }
+
+    fn cut(&self, connection: &Connection, why: &'static str) {
+        access::cut(&self.0.live, connection, why);
     }
 }
 

@@ -50,6 +50,10 @@ pub struct Ctx {
     pub(crate) waf: Option<WafVerdict>,
     /// What its client did wrong, as a plugin says.
     pub(crate) offence: Option<FaultKind>,
+    /// A module has said why it stopped the request.
+    pub(crate) explained: bool,
+    /// The plugin without a verdict that ended the request, and its kind of fault.
+    pub(crate) no_verdict: Option<Box<(String, &'static str)>>,
     pub(crate) origin: OriginCtx,
     pub(crate) cache: CacheCtx,
 }
@@ -90,6 +94,8 @@ impl Ctx {
             inspection: None,
             waf: None,
             offence: None,
+            explained: false,
+            no_verdict: None,
             origin: OriginCtx::default(),
             cache: CacheCtx::default(),
         }

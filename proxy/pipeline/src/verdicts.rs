@@ -64,6 +64,7 @@ fn entry(facts: &Facts<'_>, ctx: &Ctx, site: &str, ban: Verdict) -> Entry {
         score: 0,
         threshold: 0,
         micros: 0,
+        detail: String::new(),
     }
 }
 

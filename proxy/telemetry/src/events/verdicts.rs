@@ -190,6 +190,7 @@ impl AdminWrite<'_> {
             score: 0,
             threshold: 0,
             micros: 0,
+            detail: String::new(),
         });
     }
 }
