@@ -5,7 +5,7 @@ use crate::{explain, terminal};
 use aegis_control::{Boot, From, Servers};
 use aegis_front::Bound;
 use aegis_settings::model::{Listener, Settings};
-use aegis_settings::resolved::{Route, Validated, WafMode};
+use aegis_settings::resolved::{LimitPolicy, Route, Validated, WafMode};
 use aegis_settings::show_size;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -163,9 +163,7 @@ fn limits(validated: &Validated) -> Option<String> {
     }
     if routes.iter().all(alike) {
         let policies = first.limits.policies.values();
-        let sentences: Vec<_> = policies
-            .map(aegis_settings::model::LimitPolicy::sentence)
-            .collect();
+        let sentences: Vec<_> = policies.map(LimitPolicy::sentence).collect();
         return Some(sentences.join("; "));
     }
     Some(format!("on {limited} of {} routes", routes.len()))

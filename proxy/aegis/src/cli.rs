@@ -151,6 +151,9 @@ pub(crate) struct Check {
     /// Settings file
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(crate) config: PathBuf,
+    /// Do not compile and start modules and SecLang, which can take a minute the first time
+    #[arg(long)]
+    pub(crate) quick: bool,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

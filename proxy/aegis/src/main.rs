@@ -12,6 +12,7 @@ mod explain;
 mod modules;
 mod organs;
 mod plane;
+mod rehearsal;
 mod sandbox;
 mod serve;
 mod signals;

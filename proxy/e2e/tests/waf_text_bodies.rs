@@ -1,7 +1,7 @@
 //! Long text around the 64 KiB that Pingora can replay: form and JSON, however they are sent, arrive byte for byte, and
 //! with an attack as their last words never do.
 //!
-//! Text costs the sandbox 15 to 40 ms of CPU a KiB, so each size stands once in each table, and not in every kind and way.
+//! Each size stands once in each table, and not in every kind and way.
 #![allow(clippy::unwrap_used, reason = "helpers of tests end them")]
 
 use aegis_testkit::{Aegis, Origin, Reply};

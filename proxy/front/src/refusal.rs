@@ -1,5 +1,6 @@
 //! Why a connection ended before a request could be read.
 
+use aegis_identity::{Connection, Refuse};
 use aegis_telemetry::events::ConnectionRefused;
 use boring::ssl::Error as TlsError;
 
@@ -74,11 +75,21 @@ impl Refusal {
         }
     }
 
+    /// Counts it.
     pub(crate) fn count(self) {
         ConnectionRefused {
             reason: self.as_str(),
         }
         .emit();
+    }
+
+    /// Counts it, and has the line written. Who left by himself was not refused, and has none: the probes of load
+    /// balancers would fill the log.
+    pub(crate) fn tell(self, app: &dyn Refuse, connection: &Connection) {
+        self.count();
+        if !matches!(self, Self::HandshakeClosed | Self::ProxyClosed) {
+            app.cut(connection, self.as_str());
+        }
     }
 
     /// Reads the TLS library's mind.

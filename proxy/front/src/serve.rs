@@ -53,17 +53,11 @@ where
     } = accepted;
     let acceptor = side.acceptor();
     let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
-    let mut client = None;
-    if side.is_proxied() {
-        let limit = shared.config.handshake_timeout;
-        match read_header(&mut conn, peer.ip(), &*shared.app, limit).await {
-            Ok(named) => client = named,
-            Err(refusal) => {
-                refusal.count();
-                return None;
-            }
-        }
-    }
+    let client = if side.is_proxied() {
+        read_header(&mut conn, peer, local, shared).await?
+    } else {
+        None
+    };
     let facts_of = |tls: Option<TlsFacts>| {
         let connection = Connection::new(shared.next_id(), peer, local, tls);
         Arc::new(match client {
@@ -72,9 +66,10 @@ where
         })
     };
     let Some(acceptor) = acceptor else {
-        let came = within_idle_time(conn.wait_for_byte(), stop, shared).await;
+        let connection = facts_of(None);
+        let came = within_idle_time(conn.wait_for_byte(), &connection, stop, shared).await;
         return came
-            .then(|| wired(conn, facts_of(None), shared))
+            .then(|| wired(conn, connection, shared))
             .flatten()
             .map(|wire| Box::new(wire) as Stream);
     };
@@ -82,14 +77,14 @@ where
     let stream = match shaken.unwrap_or(Err(Refusal::HandshakeTimeout)) {
         Ok(stream) => stream,
         Err(refusal) => {
-            refusal.count();
+            refusal.tell(&*shared.app, &facts_of(None));
             return None;
         }
     };
     let agreed = match facts(stream.ssl()) {
         Ok(agreed) => agreed,
         Err(refusal) => {
-            refusal.count();
+            refusal.tell(&*shared.app, &facts_of(None));
             return None;
         }
     };
@@ -99,8 +94,9 @@ where
     } else {
         1
     };
-    let mut wire = wired(stream, facts_of(Some(agreed)), shared)?;
-    let came = within_idle_time(wire.wait_for(wanted), stop, shared).await;
+    let connection = facts_of(Some(agreed));
+    let mut wire = wired(stream, Arc::clone(&connection), shared)?;
+    let came = within_idle_time(wire.wait_for(wanted), &connection, stop, shared).await;
     came.then(|| Box::new(wire) as Stream)
 }
 
@@ -121,15 +117,19 @@ where
 /// Whether first bytes come before the idle time is over and before the door closes.
 async fn within_idle_time<A>(
     first: impl Future<Output = bool>,
+    connection: &Connection,
     stop: &Stop,
     shared: &Shared<A>,
-) -> bool {
+) -> bool
+where
+    A: Refuse + 'static,
+{
     let mut stop = stop.clone();
     tokio::select! {
         biased;
         came = first => came,
         () = sleep(shared.config.idle_timeout) => {
-            Refusal::Silent.count();
+            Refusal::Silent.tell(&*shared.app, connection);
             false
         }
         () = closed(&mut stop) => false,

@@ -128,6 +128,10 @@ pub trait Refuse: Send + Sync {
     /// The whole answer, head and page, after which the connection ends; counted and logged by whoever makes it.
     /// `head` is what has come of the request's head, however little.
     fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8>;
+
+    /// A connection, or a stream of it, was ended in a way that HTTP cannot tell its client: by a close, a TLS alert,
+    /// `RST_STREAM` or `GOAWAY`. Whoever calls has counted it; this writes the line.
+    fn cut(&self, connection: &Connection, why: &'static str);
 }
 
 #[cfg(test)]

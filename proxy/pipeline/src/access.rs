@@ -3,10 +3,11 @@
 use crate::ctx::Ctx;
 use crate::facts;
 use crate::fault::Fault;
+use crate::inspect::event;
 use crate::limits::stage as limits;
 use crate::live::Live;
 use aegis_identity::{AddressText, Connection, RequestId};
-use aegis_telemetry::access::Record;
+use aegis_telemetry::access::{Cut, Record};
 use aegis_telemetry::metrics::{self, WafVerdict};
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
@@ -40,6 +41,9 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
     {
         // The others were counted with their event.
         routed.site_plan.metrics.waf(verdict);
+    }
+    if let Some(fault) = ctx.fault {
+        event::stopped(session, ctx, fault);
     }
     let starting = live.node();
     let node = ctx
@@ -155,4 +159,19 @@ pub(crate) fn refused(
         would_limit: None,
         kind: "refused",
     });
+}
+
+/// A connection, or a stream of it, that ended without an answer.
+pub(crate) fn cut(live: &Live, connection: &Connection, why: &'static str) {
+    if let Some(access) = &live.node().access {
+        access.log_cut(&Cut {
+            time: SystemTime::now(),
+            client: connection.client_text(),
+            local: Some(connection.local),
+            connection: connection.id,
+            tls_version: connection.tls_version(),
+            sni: connection.sni(),
+            error: why,
+        });
+    }
 }

@@ -14,8 +14,8 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use std::time::{Duration, SystemTime};
 
-/// Methods a `405` names.
-const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+/// Methods a `405` names where no route was chosen yet.
+const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 /// How long, and how much, a client that still sends may go on after its answer, so that it can read that answer: closing
 /// a socket with unread bytes resets the connection, and there are clients that take the reset of an HTTP/2 stream for
 /// the whole answer.
@@ -164,7 +164,8 @@ pub(crate) async fn send_page(
         head.insert_header("Retry-After", seconds)?;
     }
     if fault == Fault::Method {
-        head.insert_header("Allow", ALLOW)?;
+        let allow = ctx.routed().map(|routed| routed.plan.methods.allow());
+        head.insert_header("Allow", allow.unwrap_or(ALLOW))?;
     }
     write(session, ctx, head, page.body).await
 }

@@ -1,5 +1,6 @@
 //! The application a connection is handed to: Pingora's proxy with our time-outs and our HTTP/2 bounds.
 
+use crate::access;
 use crate::cache::Cache;
 use crate::fault::Fault;
 use crate::live::Live;
@@ -132,6 +133,10 @@ impl Refuse for App {
     fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8> {
         let head = head.get(..LOGGED).unwrap_or(head);
         refusal::answer(&self.0.live, Some(connection), head, Fault::Rejected(why))
+    }
+
+    fn cut(&self, connection: &Connection, why: &'static str) {
+        access::cut(&self.0.live, connection, why);
     }
 }
 

@@ -47,6 +47,10 @@ pub struct Ctx {
     pub(crate) inspection: Option<Box<Inspection>>,
     /// The gravest thing the WAF said.
     pub(crate) waf: Option<WafVerdict>,
+    /// A module has said why it stopped the request.
+    pub(crate) explained: bool,
+    /// The plugin without a verdict that ended the request, and its kind of fault.
+    pub(crate) no_verdict: Option<Box<(String, &'static str)>>,
     pub(crate) origin: OriginCtx,
     pub(crate) cache: CacheCtx,
 }
@@ -86,6 +90,8 @@ impl Ctx {
             answer: None,
             inspection: None,
             waf: None,
+            explained: false,
+            no_verdict: None,
             origin: OriginCtx::default(),
             cache: CacheCtx::default(),
         }

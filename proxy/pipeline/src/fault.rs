@@ -18,7 +18,7 @@ pub enum Fault {
     Misdirected,
     /// The site is only for clients with a certificate, who show it over TLS.
     NoClientCertificate,
-    /// `CONNECT`, `TRACE`.
+    /// A method the route does not take, or `CONNECT`.
     Method,
     /// The client took too long to send.
     ClientTimeout,

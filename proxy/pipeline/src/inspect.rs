@@ -329,7 +329,11 @@ fn failed(ctx: &mut Ctx, inspector: &Inspector, kind: FaultKind) -> Result<Settl
     match inspector.on_error {
         _ if inspector.watches => Ok(Settled::PassedBy),
         OnError::Allow => Ok(Settled::PassedBy),
-        OnError::Deny => Err(Fault::PluginFailed.into()),
+        OnError::Deny => {
+            let plugin = inspector.plugin.name().to_owned();
+            ctx.no_verdict = Some(Box::new((plugin, kind.as_str())));
+            Err(Fault::PluginFailed.into())
+        }
     }
 }
 

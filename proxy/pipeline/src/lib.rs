@@ -25,6 +25,7 @@ mod incoming;
 mod inspect;
 mod limits;
 mod live;
+mod methods;
 mod order;
 pub mod page;
 mod proxy;

@@ -5,6 +5,7 @@ use crate::gate::Gate;
 use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use crate::limits::Limits;
 use crate::limits::plan::RouteLimits;
+use crate::methods::Methods;
 use aegis_identity::Hops;
 use aegis_limits::LimitError;
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
@@ -69,6 +70,8 @@ pub(crate) struct SitePlan {
 pub(crate) struct RoutePlan {
     /// The answer of a route that asks nobody.
     pub(crate) fixed: Option<Fixed>,
+    /// The methods it takes.
+    pub(crate) methods: Methods,
     /// Counters of its pool.
     pub(crate) pool: Option<PoolMetrics>,
     /// Its limits, if it has any.
@@ -186,6 +189,7 @@ impl RoutePlan {
             inspection: RouteInspection::build(site, &entry.route, plugins)?,
             limits,
             fixed: Fixed::build(&entry.route.action),
+            methods: Methods::new(&entry.route.allowed),
             pool: entry.pool.as_ref().map(|pool| metrics::pool(pool.name())),
         })
     }

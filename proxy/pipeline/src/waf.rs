@@ -12,10 +12,9 @@ use std::time::Duration;
 
 /// CPU time for the head of a request, its response, and to compile nothing.
 const DEADLINE: Duration = Duration::from_millis(500);
-/// More of it for each KiB of body: long text costs up to 20 ms a KiB in the sandbox (Go's `regexp`), many small fields
-/// twice that, and a thread is billed more where cores are contended; an honest body of the default `text_max` must have
-/// room.
-const DEADLINE_PER_KIB: Duration = Duration::from_millis(75);
+/// More of it for each KiB of body: honest text takes 1 ms a KiB, the worst that is known (900 fields of prose, quotes
+/// only) 5, and a thread is billed up to three times that where cores are contended.
+const DEADLINE_PER_KIB: Duration = Duration::from_millis(20);
 /// Memory of one instance.
 const MEMORY_MAX: u64 = 256 << 20;
 /// Longest body a route can have held for it; what a route does hold is its own affair.
@@ -48,6 +47,12 @@ impl Profile {
         Self {
             seclang: waf.seclang.clone(),
         }
+    }
+
+    /// Its own SecLang files.
+    #[must_use]
+    pub fn seclang(&self) -> &[PathBuf] {
+        &self.seclang
     }
 
     /// The profiles these sites need.

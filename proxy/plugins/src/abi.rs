@@ -9,6 +9,7 @@ mod foreign;
 mod http;
 pub(crate) mod log;
 mod maps;
+mod native;
 mod properties;
 mod shared;
 mod time;
@@ -305,7 +306,7 @@ static FUNCTIONS: &[HostFunction] = &[
         ENV,
         "proxy_call_foreign_function",
         foreign::call_foreign_function,
-        "`aegis_waf_event`; others NotFound (1)"
+        "`aegis_waf_event` and native operators; others NotFound (1)"
     ),
     unimplemented("proxy_grpc_call", "iiiiiiiiiiii"),
     unimplemented("proxy_grpc_stream", "iiiiiiiii"),

@@ -97,6 +97,7 @@ impl Template {
                 let state = store.data_mut();
                 state.starting = false;
                 state.tail.clear();
+                state.rest();
                 let memory = state.memory;
                 Ok(Guest {
                     base_memory: memory.map_or(0, |memory| memory.data_size(&store)),

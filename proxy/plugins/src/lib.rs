@@ -26,6 +26,7 @@ mod host;
 pub mod limits;
 mod memory;
 mod module;
+mod native;
 mod open;
 mod pairs;
 mod plugin;

@@ -13,7 +13,7 @@ pub const STACK_MAX: usize = 4 << 20;
 pub(crate) const THREAD_STACK: usize = 2 * STACK_MAX;
 /// Longest CPU time of one job, whatever the length of its body, unless its plugin's `deadline` alone is longer: a thread
 /// of the pool is everybody's.
-pub const JOB_CPU_MAX: Duration = Duration::from_secs(10);
+pub const JOB_CPU_MAX: Duration = Duration::from_secs(5);
 /// CPU time for start and configure together.
 pub const CONFIGURE_MAX: Duration = Duration::from_secs(30);
 /// Entries in all tables of an instance; Go puts every function into one.
@@ -54,6 +54,8 @@ pub(crate) const PROPERTIES_MAX: usize = 64;
 pub(crate) const PROPERTIES_BYTES_MAX: usize = 64 << 10;
 /// Longest name of a property, metric, queue, key or function.
 pub(crate) const NAME_MAX: usize = 1024;
+/// Longest source of a native pattern.
+pub(crate) const PATTERN_MAX: usize = 256 << 10;
 /// Longest log line.
 pub(crate) const LOG_LINE_MAX: usize = 4096;
 /// Log lines of one plugin in a second.

@@ -4,6 +4,7 @@ use crate::body::Buffer;
 use crate::calls::HttpCallRequest;
 use crate::fields::FieldList;
 use crate::limits::{CALLS_PER_CONTEXT, CALLS_PER_INSTANCE, Limiter, VERDICT_MAX};
+use crate::native::Operators;
 use crate::spec::Fields;
 use crate::stream::Stream;
 use crate::vm::Vm;
@@ -28,6 +29,7 @@ pub(crate) struct State {
     pub(crate) context: u32,
     pub(crate) streams: HashMap<u32, Stream>,
     pub(crate) calls: Calls,
+    pub(crate) operators: Operators,
     /// Streams that a callback of another context resumed, answered or closed.
     pub(crate) touched: Vec<u32>,
     /// Queues that got an item.
@@ -85,6 +87,7 @@ impl State {
             context: ROOT,
             streams: HashMap::new(),
             calls: Calls::default(),
+            operators: Operators::default(),
             touched: Vec::new(),
             queues_ready: Vec::new(),
             exit: None,
@@ -114,6 +117,11 @@ impl State {
         if !self.touched.contains(&id) {
             self.touched.push(id);
         }
+    }
+
+    /// Lets others have what only a running job needs.
+    pub(crate) fn rest(&mut self) {
+        self.operators.rest(&self.vm.patterns);
     }
 
     /// Keeps a line for the case that the start fails.

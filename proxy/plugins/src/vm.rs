@@ -1,4 +1,4 @@
-//! What all instances of one plugin share: data, queues, metrics, the tick period, the rate of its log.
+//! What all instances of one plugin share: data, queues, metrics, native patterns, the tick period, the rate of its log.
 //!
 //! In Envoy these belong to a VM id; here a plugin is its own VM. Data and queues are kept by site, so that one origin
 //! owner neither reads nor fills what belongs to another; what a root context writes is under no site, and every site
@@ -13,6 +13,7 @@ pub(crate) use metrics::{MetricError, Metrics};
 pub(crate) use queues::{QueueError, SharedQueues};
 
 use crate::limits::LOG_LINES_PER_SECOND;
+use crate::native::Patterns;
 use aegis_telemetry::metrics::PLUGIN_LOG_DROPPED;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -30,6 +31,7 @@ pub(crate) struct Vm {
     pub(crate) data: SharedData,
     pub(crate) queues: SharedQueues,
     pub(crate) metrics: Metrics,
+    pub(crate) patterns: Patterns,
     tick_ms: AtomicU32,
     /// Signalled when the tick period changes.
     pub(crate) tick_changed: Notify,
@@ -51,6 +53,7 @@ impl Vm {
             data: SharedData::default(),
             queues: SharedQueues::default(),
             metrics: Metrics::new(&spec.name),
+            patterns: Patterns::default(),
             tick_ms: AtomicU32::new(0),
             tick_changed: Notify::new(),
             log: Mutex::new(Window {

@@ -67,6 +67,7 @@ fn one(job: Job) {
     let result = catch_unwind(AssertUnwindSafe(|| desk.task(job.task)));
     drop(running);
     plugin.counters.jobs.inc();
+    desk.guest.state().rest();
     match result {
         Ok(Ok(End::Idle)) => plugin.put_back(&slot, desk.guest),
         Ok(Ok(End::LetGo)) => {

@@ -44,8 +44,8 @@ pub const SITES_MAX: usize = 10_000;
 pub const HOSTS_MAX: usize = 1_000;
 /// `sites[].routes:`
 pub const ROUTES_MAX: usize = 1_000;
-/// `sites[].routes[].match.methods:`
-pub const METHODS_MAX: usize = 32;
+/// `methods:` of a site, a route, and of what a route matches.
+pub const METHODS_MAX: usize = 64;
 /// `exclude_rules:` and `exclude_targets:`, each.
 pub const EXCLUSIONS_MAX: usize = 1_000;
 /// `seclang:`

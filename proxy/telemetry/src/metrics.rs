@@ -79,8 +79,8 @@ metrics! {
     TLS_HANDSHAKES: Family = Family::new("aegis_tls_handshakes_total", "TLS handshakes completed with clients", &["version", "resumed"], 16);
     /// Requests refused before they could be read: `host_missing`, `chunk_size`, …
     REQUESTS_REFUSED: Family = Family::new("aegis_requests_refused_total", "Requests refused because they are not HTTP, or not in one way only", &["reason"], 64);
-    /// Streams (`rst_stream`) and connections (`goaway`) of HTTP/2 that we ended.
-    HTTP2_ENDED: Family = Family::new("aegis_http2_ended_total", "Frames sent that end a stream or a connection of HTTP/2", &["frame"], 4);
+    /// Streams (`rst_stream`) and connections (`goaway`) of HTTP/2 that we ended, by the error code of RFC 9113 §7.
+    HTTP2_ENDED: Family = Family::new("aegis_http2_ended_total", "Frames sent that end a stream or a connection of HTTP/2", &["frame", "code"], 40);
     /// Requests of which less was believed than trusted proxies said: `disagree`, `unreadable`, `too_many_hops`.
     FORWARDED_DOUBTED: Family = Family::new("aegis_forwarded_doubted_total", "Requests whose X-Forwarded-For or Forwarded was not believed to its end", &["reason"], 4);
     /// Verdicts of the cache, see [`CacheResult`].
@@ -146,7 +146,7 @@ metrics! {
     /// Access log lines lost because the queue was full or the target refused them.
     ACCESS_LOG_DROPPED: IntCounter = counter("aegis_access_log_dropped_total", "Access log lines lost");
     /// Log lines held back because an event came too often.
-    LOG_SUPPRESSED: IntCounter = counter("aegis_log_suppressed_total", "Process log lines held back because one event came too often");
+    LOG_SUPPRESSED: IntCounter = counter("aegis_log_suppressed_total", "Log lines held back because one event came too often");
     /// Bytes of request bodies held for a verdict.
     BODIES_HELD: IntGauge = gauge("aegis_bodies_held_bytes", "Bytes of request bodies held for a verdict");
     /// Events written to the ring.

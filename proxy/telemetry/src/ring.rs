@@ -170,6 +170,7 @@ pub(crate) mod tests {
             score: 5,
             threshold: 5,
             micros: 1900,
+            detail: String::new(),
         }
     }
 

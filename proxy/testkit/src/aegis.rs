@@ -129,6 +129,9 @@ impl Builder {
     #[must_use]
     pub fn check(self) -> Output {
         let parts = self.written();
+        if parts.warm {
+            warm::lay(&parts.state_dir());
+        }
         command(&["check", "-c", &parts.config_path().display().to_string()])
     }
 }

@@ -70,16 +70,16 @@ impl Authority {
         self.list(revoked, &["-crldays", "30"])
     }
 
-    /// A revocation list that ended long ago.
+    /// A revocation list with these in it that ended long ago.
     #[must_use]
-    pub fn revocation_list_expired(&self) -> PathBuf {
+    pub fn revocation_list_expired(&self, revoked: &[&Pair]) -> PathBuf {
         let times = [
             "-crl_lastupdate",
             "20200101000000Z",
             "-crl_nextupdate",
             "20200201000000Z",
         ];
-        self.list(&[], &times)
+        self.list(revoked, &times)
     }
 
     fn list(&self, revoked: &[&Pair], validity: &[&str]) -> PathBuf {

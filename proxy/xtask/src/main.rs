@@ -71,7 +71,8 @@ fn run(task: Task) -> Result<()> {
         Task::Modules => {
             setup::run(Target::Demo)?;
             modules::build(&workspace::modules_dir())?;
-            modules::build_examples(&workspace::modules_dir())
+            modules::build_examples(&workspace::modules_dir())?;
+            modules::build_cases(&workspace::modules_dir())
         }
         Task::Demo(options) => demo::run(&options),
         Task::Build => dist::build(),

@@ -88,6 +88,23 @@ pub(crate) fn build_examples(out_dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes what native Coraza says into `out_dir/cases`: what the plugin host's tests hold the WAF's module to.
+pub(crate) fn build_cases(out_dir: &Path) -> Result<()> {
+    let sources = workspace::root().join("wasm-modules/coraza");
+    let inputs = Inputs::of(&[&sources], &[&go::version()?])?;
+    for name in ["suite", "rx"] {
+        let cases = Module {
+            name: "cases",
+            out: out_dir.join(format!("cases/{name}.jsonl")),
+        };
+        if !cases.is_made_from(&inputs) {
+            cases.make(|to| go::output(&sources, &["./cmd/cases", name], to))?;
+            cases.remember(&inputs)?;
+        }
+    }
+    Ok(())
+}
+
 /// Formats, lints and tests of the modules' own sources, natively: the WAF's against the Core Rule Set's own suite.
 pub(crate) fn test() -> Result<()> {
     let sources = workspace::root().join("wasm-modules");

@@ -101,7 +101,8 @@ fn events<B>(request: &Request<B>) -> Answer {
             Some(entry) => json_answer(StatusCode::OK, &json!(&*entry)),
             None => problem(
                 StatusCode::NOT_FOUND,
-                "no event of this request is kept here: it was not stopped, is too old, or another node served it",
+                "no event of this request is kept here: no plugin and no limit of inspection stopped it, it is too old, or another \
+                 node served it; the access log has a line of each request by its `id`, and its `error` says why it got a page",
             ),
         };
     }

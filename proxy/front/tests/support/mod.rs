@@ -23,8 +23,8 @@ use pingora_http::ResponseHeader;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
@@ -37,6 +37,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct App {
     pub(crate) held: AtomicUsize,
     trusts: AtomicBool,
+    /// Connections that ended without an answer.
+    pub(crate) cuts: Mutex<Vec<(SocketAddr, &'static str)>>,
     go: watch::Sender<bool>,
     cleaned: watch::Sender<bool>,
 }
@@ -46,6 +48,7 @@ impl App {
         Arc::new(Self {
             held: AtomicUsize::new(0),
             trusts: AtomicBool::new(false),
+            cuts: Mutex::default(),
             go: watch::Sender::new(false),
             cleaned: watch::Sender::new(false),
         })
@@ -143,6 +146,11 @@ impl Refuse for App {
         )
         .into_bytes()
     }
+
+    fn cut(&self, connection: &Connection, why: &'static str) {
+        let line = (connection.peer, why);
+        self.cuts.lock().expect("no panic").push(line);
+    }
 }
 
 /// A running door.
@@ -220,6 +228,12 @@ pub(crate) fn try_start(
 }
 
 impl Running {
+    /// The reasons of all connections that ended without an answer so far.
+    pub(crate) fn told(&self) -> Vec<&'static str> {
+        let cuts = self.app.cuts.lock().expect("no panic");
+        cuts.iter().map(|(_, why)| *why).collect()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
     }

@@ -143,6 +143,7 @@ fn exceeded(
         score: 0,
         threshold: 0,
         micros: 0,
+        detail: String::new(),
     };
     LimitExceeded {
         limit: &policy.metrics,

@@ -1,5 +1,6 @@
-//! Foreign functions: messages of our own modules to the host.
+//! Foreign functions: messages of our own modules to the host, and native operators.
 
+use super::native;
 use crate::limits::{EVENTS_BYTES_MAX, NAME_MAX};
 use crate::memory::{Call, Halt, Status, answer, copy, give_bytes, slice, view};
 use crate::verdict::ForeignEvent;
@@ -19,8 +20,13 @@ pub(super) fn call_foreign_function(
     let mut act = || -> Result<(), Halt> {
         let (memory, state) = view(&mut call)?;
         let name = slice(memory, name, name_len)?;
-        if name.len() > NAME_MAX {
-            return Err(Status::BadArgument.into());
+        let (argument_at, result) = ((argument, argument_len), (ptr_at, len_at));
+        match name {
+            native::SEARCH => return native::search(&mut call, argument_at),
+            native::COMPILE_TEXT => return native::compile(&mut call, true, argument_at, result),
+            native::COMPILE_BYTES => return native::compile(&mut call, false, argument_at, result),
+            _ if name.len() > NAME_MAX => return Err(Status::BadArgument.into()),
+            _ => {}
         }
         let name = EVENTS
             .into_iter()

@@ -6,6 +6,7 @@ mod calls;
 mod examples;
 mod hostile;
 mod lies;
+mod native;
 mod phases;
 mod pool;
 mod prepare;

@@ -8,6 +8,8 @@
 )]
 
 mod contract;
+mod cost;
 mod examples;
+mod suite;
 mod support;
 mod waf;

@@ -32,11 +32,15 @@ pub(crate) struct Bench {
     _dir: TempDir,
 }
 
+/// With one thread, so one instance: what it remembers, the next request sees.
 pub(crate) fn bench() -> Bench {
+    bench_with(1)
+}
+
+pub(crate) fn bench_with(threads: usize) -> Bench {
     let dir = tempfile::tempdir().expect("a folder");
     let host = Host::new(HostConfig {
-        // One thread, so one instance: what it remembers, the next request sees.
-        threads: 1,
+        threads,
         queue_max: 1024,
         wait_max: Duration::from_secs(60),
         cache_dir: cache(),

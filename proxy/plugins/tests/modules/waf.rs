@@ -13,7 +13,7 @@ fn waf(bench: &Bench, inspect: Inspect) -> Arc<Plugin> {
     bench.prepare(spec).expect("the WAF starts")
 }
 
-fn policy(id: u64, json: &'static str) -> Arc<Properties> {
+pub(crate) fn policy(id: u64, json: &'static str) -> Arc<Properties> {
     Arc::new(Properties {
         site: "shop".into(),
         waf_policy: Some((id, bytes(json))),
@@ -21,7 +21,7 @@ fn policy(id: u64, json: &'static str) -> Arc<Properties> {
     })
 }
 
-fn request(
+pub(crate) fn request(
     method: &'static str,
     target: &str,
     fields: &[(&'static str, &'static str)],
@@ -199,6 +199,38 @@ async fn what_cannot_be_judged_is_a_fault_and_the_next_request_is_fine() {
         403,
         "waf",
     );
+}
+
+/// The module as it is elsewhere: the host has none of the functions it would rather not do without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_native_operators_gets_the_same_verdicts() {
+    let bench = bench();
+    let mut spec = spec("elsewhere", "coraza.wasm", "");
+    let mut wasm = std::fs::read(&spec.module).expect("the module");
+    let (ours, theirs) = (b"aegis_rx_", b"other_rx_");
+    let places: Vec<usize> = (0..wasm.len() - ours.len())
+        .filter(|at| wasm[*at..].starts_with(ours))
+        .collect();
+    assert!(places.len() >= 2, "it asks for native operators");
+    for at in places {
+        wasm[at..at + theirs.len()].copy_from_slice(theirs);
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    spec.module = dir.path().join("elsewhere.wasm");
+    std::fs::write(&spec.module, wasm).expect("writes");
+    let plugin = bench.prepare(spec).expect("the WAF starts");
+    let ask =
+        |target: &str| plugin.request(request("GET", target, &[]), Body::None, policy(1, "{}"));
+    assert_eq!(ask("/products?page=2").await.decision, Decision::Continue);
+    blocked(ask(SQLI).await, 403, "waf");
+    // By a regular expression, with what it captured.
+    let verdict = ask("/?q=%3Bcat%20/etc/passwd").await;
+    assert!(
+        event(&verdict).contains("\"id\":932160"),
+        "{}",
+        event(&verdict)
+    );
+    blocked(verdict, 403, "waf");
 }
 
 #[tokio::test(flavor = "multi_thread")]

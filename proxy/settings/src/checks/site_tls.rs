@@ -32,6 +32,7 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
             let what = ": no listener speaks TLS, over which clients show their certificates";
             checker.error(&auth, what, "give a listener `tls: {}`, or remove it");
         }
+        named(site, &key, checker);
         forward(site, &auth, checker);
     }
 }
@@ -76,6 +77,23 @@ fn preload(site: &Site, key: &str, checker: &mut Checker<'_, '_>) {
     if hsts.preload && !enough && !checker.is_bad(&key) {
         let what = ": browsers take nobody in without `include_subdomains: true` and a `max_age` of at least 365d";
         checker.error(&key, what, "set both, or remove `preload`");
+    }
+}
+
+/// A client that goes to an address sends no name in TLS (RFC 6066 §3), by which it could be asked.
+fn named(site: &Site, key: &str, checker: &mut Checker<'_, '_>) {
+    if site.client_auth.is_none() || site.hosts.iter().any(|host| host == "*") {
+        return;
+    }
+    for (at, host) in site.hosts.iter().enumerate() {
+        let key = format!("{key}.hosts[{at}]");
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        if address.is_ok() && !checker.is_bad(&key) {
+            let what = format!(
+                " {host}: clients name no address in TLS, so nobody is asked for the certificate that `client_auth` wants"
+            );
+            checker.error(&key, &what, "give the site a name, or `*` to ask everybody");
+        }
     }
 }
 

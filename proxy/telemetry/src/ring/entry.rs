@@ -47,6 +47,9 @@ pub struct Entry {
     pub threshold: i64,
     /** CPU time of the verdict in microseconds. */
     pub micros: u64,
+    /** Why, where no rule says it: which limit was hit, which plugin failed. */
+    #[serde(default)]
+    pub detail: String,
 }
 
 /// One rule that matched.
@@ -74,7 +77,7 @@ impl Entry {
         self.rules.iter().filter(move |rule| rule.weight() == most)
     }
 
-    fn texts(&mut self) -> [&mut String; 10] {
+    fn texts(&mut self) -> [&mut String; 11] {
         [
             &mut self.request_id,
             &mut self.client,
@@ -86,6 +89,7 @@ impl Entry {
             &mut self.route,
             &mut self.plugin,
             &mut self.mode,
+            &mut self.detail,
         ]
     }
 

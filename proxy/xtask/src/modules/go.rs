@@ -2,6 +2,7 @@
 
 use crate::steps;
 use anyhow::{Context, Result, bail};
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
@@ -44,6 +45,17 @@ pub(super) fn build(module: &Path, package: &str, tags: &str, to: &Path) -> Resu
         .args(["-tags", tags, "-o"])
         .arg(to)
         .arg(package);
+    steps::run(&mut go)
+}
+
+/// Runs a program of a module natively and keeps what it prints.
+pub(super) fn output(module: &Path, program: &[&str], to: &Path) -> Result<()> {
+    let file = File::create(to).with_context(|| to.display().to_string())?;
+    let mut go = Command::new("go");
+    go.current_dir(module)
+        .args(["run", "-tags", "no_fs_access"])
+        .args(program)
+        .stdout(file);
     steps::run(&mut go)
 }
 

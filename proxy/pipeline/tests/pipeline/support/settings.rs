@@ -73,6 +73,7 @@ pub fn route(path: &str, action: Action) -> Route {
         key: format!("route {path}"),
         path: path.to_owned(),
         methods: vec![],
+        allowed: vec![],
         action,
         waf: waf_off(),
         cache: Cache {
