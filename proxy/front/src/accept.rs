@@ -64,10 +64,18 @@ where
             }
         };
         back_off = BACK_OFF_FIRST;
-        let Some(place) = Place::take(&shared.open, shared.config.connections_max) else {
+        // Before a place is taken: who is banned must not hold one.
+        let turn_away = |why: Refusal| {
             let local = fixed_local.or_else(|| tcp.local_addr().ok());
             let refused = Connection::new(0, peer, local.unwrap_or(peer), None);
-            Refusal::Cap.tell(&*shared.app, &refused);
+            why.tell(&*shared.app, &refused);
+        };
+        if shared.app.keeps_out(canonical(peer).ip()) {
+            turn_away(Refusal::Banned);
+            continue;
+        }
+        let Some(place) = Place::take(&shared.open, shared.config.connections_max) else {
+            turn_away(Refusal::Cap);
             continue;
         };
         CONNECTIONS_ACCEPTED.inc();

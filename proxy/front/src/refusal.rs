@@ -9,6 +9,8 @@ use boring::ssl::Error as TlsError;
 pub(crate) enum Refusal {
     /// `node.client.connections_max` is reached.
     Cap,
+    /// A verdict of the node keeps the peer out.
+    Banned,
     /// The kernel gave no socket: too many open files, no memory.
     Accept,
     /// No handshake within its time.
@@ -53,6 +55,7 @@ impl Refusal {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Cap => "cap",
+            Self::Banned => "banned",
             Self::Accept => "accept",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeClosed => "handshake_closed",

@@ -129,6 +129,12 @@ pub trait Refuse: Send + Sync {
     /// `head` is what has come of the request's head, however little.
     fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8>;
 
+    /// Whether the other end of a socket is kept out by a verdict; asked before anything is spent on it, and counted there.
+    fn keeps_out(&self, peer: IpAddr) -> bool {
+        let _ = peer;
+        false
+    }
+
     /// A connection, or a stream of it, was ended in a way that HTTP cannot tell its client: by a close, a TLS alert,
     /// `RST_STREAM` or `GOAWAY`. Whoever calls has counted it; this writes the line.
     fn cut(&self, connection: &Connection, why: &'static str);

@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::inspect::event;
 use crate::limits::stage as limits;
 use crate::live::Live;
+use crate::verdicts;
 use aegis_identity::{AddressText, Connection, RequestId};
 use aegis_telemetry::access::{Cut, Record};
 use aegis_telemetry::metrics::{self, WafVerdict};
@@ -19,6 +20,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         .response_written()
         .map_or(0, |head| head.status.as_u16());
     let duration = ctx.started.elapsed();
+    verdicts::observe(ctx);
     limits::charge(ctx, status, session.body_bytes_sent() as u64, duration);
     let cache = ctx.cache.result(&session.cache);
     if let Some(cache) = cache {
@@ -113,6 +115,7 @@ pub(crate) fn refused(
 ) {
     metrics::site("none").request(fault.status(), Duration::ZERO);
     let node = live.node();
+    verdicts::observe_refused(&node, connection, id, fault);
     let Some(access) = &node.access else {
         return;
     };

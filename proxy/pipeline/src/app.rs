@@ -7,6 +7,7 @@ use crate::live::Live;
 use crate::proxy::Proxy;
 use crate::refusal::{self, Refusals};
 use crate::retry;
+use crate::verdicts;
 use aegis_identity::{Connection, Refuse, Reject};
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -133,6 +134,10 @@ impl Refuse for App {
     fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8> {
         let head = head.get(..LOGGED).unwrap_or(head);
         refusal::answer(&self.0.live, Some(connection), head, Fault::Rejected(why))
+    }
+
+    fn keeps_out(&self, peer: IpAddr) -> bool {
+        verdicts::keeps_out(&self.0.live.node().verdicts, peer)
     }
 
     fn cut(&self, connection: &Connection, why: &'static str) {

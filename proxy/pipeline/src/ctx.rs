@@ -11,6 +11,7 @@ use crate::snapshot::{Place, Routed, Snapshot};
 use aegis_identity::{AddressText, ClientCertificate, Connection, RequestId};
 use aegis_origin::{Endpoint, Pool};
 use aegis_telemetry::metrics::WafVerdict;
+use aegis_verdicts::FaultKind;
 use http::Version;
 use pingora_error::Error;
 use pingora_proxy::Session;
@@ -47,6 +48,8 @@ pub struct Ctx {
     pub(crate) inspection: Option<Box<Inspection>>,
     /// The gravest thing the WAF said.
     pub(crate) waf: Option<WafVerdict>,
+    /// What its client did wrong, as a plugin says.
+    pub(crate) offence: Option<FaultKind>,
     /// A module has said why it stopped the request.
     pub(crate) explained: bool,
     /// The plugin without a verdict that ended the request, and its kind of fault.
@@ -90,6 +93,7 @@ impl Ctx {
             answer: None,
             inspection: None,
             waf: None,
+            offence: None,
             explained: false,
             no_verdict: None,
             origin: OriginCtx::default(),

@@ -33,6 +33,7 @@ mod refusal;
 mod retry;
 mod snapshot;
 mod upstream;
+mod verdicts;
 pub mod waf;
 
 pub use app::{App, service};

@@ -12,6 +12,7 @@ use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};
 use aegis_telemetry::access::AccessLog;
 use aegis_telemetry::metrics::{self, PoolMetrics, SiteMetrics};
+use aegis_verdicts::Desk;
 use std::sync::Arc;
 
 /// What a request needs before there are sites: while the node starts.
@@ -25,6 +26,8 @@ pub struct NodeParts {
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.
     pub bodies_held_max: u64,
+    /// Bans and allows; the same for every snapshot.
+    pub verdicts: Arc<Desk>,
     /// The counts of all limits; the same for every snapshot.
     pub limits: Arc<Limits>,
 }
