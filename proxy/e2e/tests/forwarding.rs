@@ -280,4 +280,9 @@ fn a_load_balancer_names_the_client_by_the_proxy_protocol_and_strangers_do_not_g
         &["reason=\"proxy_untrusted\""],
     );
     assert!(refused >= 1.0);
+    let line = aegis.access_log_of(|line| line["kind"] == "connection");
+    assert_eq!(
+        [&line["client"], &line["error"]],
+        ["127.0.0.1", "proxy_untrusted"]
+    );
 }

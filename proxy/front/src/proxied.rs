@@ -4,25 +4,31 @@
 //! could write one.
 
 use crate::conn::Conn;
+use crate::door::Shared;
 use crate::refusal::Refusal;
-use aegis_identity::{ProxyHeaderError, Refuse, read_proxy_header};
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use aegis_identity::{Connection, ProxyHeaderError, Refuse, read_proxy_header};
+use std::net::SocketAddr;
 use tokio::time::timeout;
 
-/// Reads the header off the start of `conn`, within `limit`. `None`: the load balancer speaks for itself.
-pub(crate) async fn read_header(
+/// Reads the header off the start of `conn`, within the time of a handshake. `Some(None)`: the load balancer speaks for
+/// itself. `None`: the connection is refused, and that is told.
+pub(crate) async fn read_header<A: Refuse + 'static>(
     conn: &mut Conn,
-    peer: IpAddr,
-    app: &impl Refuse,
-    limit: Duration,
-) -> Result<Option<SocketAddr>, Refusal> {
-    if !app.trusts(peer) {
-        return Err(Refusal::ProxyUntrusted);
-    }
-    timeout(limit, header(conn))
-        .await
-        .unwrap_or(Err(Refusal::ProxyTimeout))
+    peer: SocketAddr,
+    local: SocketAddr,
+    shared: &Shared<A>,
+) -> Option<Option<SocketAddr>> {
+    let read = if shared.app.trusts(peer.ip()) {
+        let read = timeout(shared.config.handshake_timeout, header(conn)).await;
+        read.unwrap_or(Err(Refusal::ProxyTimeout))
+    } else {
+        Err(Refusal::ProxyUntrusted)
+    };
+    read.inspect_err(|refusal| {
+        let connection = Connection::new(shared.next_id(), peer, local, None);
+        refusal.tell(&*shared.app, &connection);
+    })
+    .ok()
 }
 
 async fn header(conn: &mut Conn) -> Result<Option<SocketAddr>, Refusal> {

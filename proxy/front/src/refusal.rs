@@ -90,7 +90,7 @@ impl Refusal {
     /// balancers would fill the log.
     pub(crate) fn tell(self, app: &dyn Refuse, connection: &Connection) {
         self.count();
-        if self != Self::HandshakeClosed {
+        if !matches!(self, Self::HandshakeClosed | Self::ProxyClosed) {
             app.cut(connection, self.as_str());
         }
     }

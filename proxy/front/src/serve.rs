@@ -53,18 +53,11 @@ where
     } = accepted;
     let acceptor = side.acceptor();
     let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
-    let mut client = None;
-    if side.is_proxied() {
-        let limit = shared.config.handshake_timeout;
-        match read_header(&mut conn, peer.ip(), &*shared.app, limit).await {
-            Ok(named) => client = named,
-            Err(refusal) => {
-                let unnamed = Connection::new(shared.next_id(), peer, local, None);
-                refusal.tell(&*shared.app, &unnamed);
-                return None;
-            }
-        }
-    }
+    let client = if side.is_proxied() {
+        read_header(&mut conn, peer, local, shared).await?
+    } else {
+        None
+    };
     let facts_of = |tls: Option<TlsFacts>| {
         let connection = Connection::new(shared.next_id(), peer, local, tls);
         Arc::new(match client {

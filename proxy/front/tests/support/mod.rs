@@ -36,9 +36,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// Answers each request with the facts of its connection; `/hold` only once it is let go.
 pub(crate) struct App {
     pub(crate) held: AtomicUsize,
+    trusts: AtomicBool,
     /// Connections that ended without an answer.
     pub(crate) cuts: Mutex<Vec<(SocketAddr, &'static str)>>,
-    trusts: AtomicBool,
     go: watch::Sender<bool>,
     cleaned: watch::Sender<bool>,
 }
@@ -47,8 +47,8 @@ impl App {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             held: AtomicUsize::new(0),
-            cuts: Mutex::default(),
             trusts: AtomicBool::new(false),
+            cuts: Mutex::default(),
             go: watch::Sender::new(false),
             cleaned: watch::Sender::new(false),
         })
