@@ -193,6 +193,9 @@ fn off(validated: &Validated) -> String {
     if settings.plugins.is_empty() {
         parts.push("plugins (plugins)");
     }
+    if settings.node.verdicts.rules.is_empty() {
+        parts.push("bans by rule (node.verdicts.rules)");
+    }
     if !validated.pools.values().any(|pool| pool.health.is_some()) {
         parts.push("health checks (pools.*.health)");
     }
@@ -230,7 +233,7 @@ mod tests {
             "https://[::]:8443  h2 http/1.1   X25519MLKEM768   self-signed (kept in /srv/state/self-signed)",
             "waf      off",
             "limits   10000 requests in 10s by address, burst 10000",
-            "off      waf (sites[].waf.mode)  plugins (plugins)  health checks (pools.*.health)",
+            "off      waf (sites[].waf.mode)  plugins (plugins)  bans by rule (node.verdicts.rules)  health checks (pools.*.health)",
             "limit    9872 connections, not 20000: too few files may be open",
             "admin    unix:/srv/state/admin.sock",
         ] {

@@ -6,9 +6,11 @@
 mod admin_client;
 mod app;
 mod banner;
+mod bans;
 mod cli;
 mod commands;
 mod explain;
+mod login;
 mod modules;
 mod organs;
 mod plane;

@@ -360,6 +360,7 @@ fn plain_request() -> Arc<RequestHead> {
         received: SystemTime::now(),
         tls_version: None,
         sni: None,
+        ja4: None,
         client_cert: None,
     })
 }

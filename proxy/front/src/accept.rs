@@ -11,7 +11,7 @@ use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_ACCEPTED, CONNECTIONS_OPEN};
 use pingora_core::apps::ServerApp;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -65,12 +65,25 @@ where
             }
         };
         back_off = BACK_OFF_FIRST;
-        let local = fixed_local.or_else(|| tcp.local_addr().ok());
-        let Some(place) = Place::take(&shared, peer, local).await else {
+        // Before a place is taken: who is banned must not hold one.
+        let turn_away = |why: Refusal| {
+            let local = fixed_local.or_else(|| tcp.local_addr().ok());
+            let refused = Connection::new(0, peer, local.unwrap_or(peer), None);
+            why.tell(&*shared.app, &refused);
+        };
+        if shared.app.keeps_out(canonical(peer).ip()) {
+            turn_away(Refusal::Banned);
             continue;
+        }
+        let place = match Place::take(&shared, canonical(peer).ip()).await {
+            Ok(place) => place,
+            Err(why) => {
+                turn_away(why);
+                continue;
+            }
         };
         CONNECTIONS_ACCEPTED.inc();
-        let Some(local) = local else {
+        let Some(local) = fixed_local.or_else(|| tcp.local_addr().ok()) else {
             continue;
         };
         let accepted = Accepted {
@@ -158,33 +171,20 @@ fn is_out_of_files(error: &io::Error) -> bool {
 /// One of the connections that may be open at once.
 struct Place {
     seat: Arc<Seat>,
-    _of_address: OfAddress,
+    _of_address: Option<OfAddress>,
 }
 
 impl Place {
-    /// A place for a connection from `peer`, counted and told of if there is none.
-    async fn take<A: Refuse>(
-        shared: &Shared<A>,
-        peer: SocketAddr,
-        local: Option<SocketAddr>,
-    ) -> Option<Self> {
-        let refused = |refusal: Refusal| {
-            let connection = Connection::new(0, peer, local.unwrap_or(peer), None);
-            refusal.tell(&*shared.app, &connection);
+    /// A place for a connection from `peer`, or why there is none.
+    async fn take<A: Refuse>(shared: &Shared<A>, peer: IpAddr) -> Result<Self, Refusal> {
+        // A trusted proxy brings many clients; those it names are counted in its place.
+        let of_address = if shared.app.trusts(peer) {
+            None
+        } else {
+            // First, so that who has too many cannot send others away.
+            Some(shared.place_of(peer)?)
         };
-        // First, so that who has too many cannot send others away.
-        let Some(of_address) = shared.addresses.take(peer.ip()) else {
-            refused(Refusal::AddressCap);
-            LimitHit {
-                what: "node.client.connections_per_address",
-            }
-            .emit();
-            return None;
-        };
-        let Some((seat, made_room)) = shared.seats.take().await else {
-            refused(Refusal::Cap);
-            return None;
-        };
+        let (seat, made_room) = shared.seats.take().await.ok_or(Refusal::Cap)?;
         if made_room {
             LimitHit {
                 what: "node.client.connections_max",
@@ -192,7 +192,7 @@ impl Place {
             .emit();
         }
         CONNECTIONS_OPEN.inc();
-        Some(Self {
+        Ok(Self {
             seat,
             _of_address: of_address,
         })

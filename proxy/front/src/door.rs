@@ -1,18 +1,20 @@
 //! All listeners together: bound, opened, closed.
 
 use crate::accept::{accept_loop, closed};
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, OfAddress};
 use crate::bind::{BindError, Share, open_files};
 use crate::guard::Limits;
 use crate::listeners::{Listeners, Start};
 use crate::pace::Pace;
+use crate::refusal::Refusal;
 use crate::seats::Seats;
 use aegis_certs::Certificates;
 use aegis_identity::Refuse;
 use aegis_settings::model::{Listener, Settings};
+use aegis_telemetry::events::LimitHit;
 use pingora_core::apps::ServerApp;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -169,6 +171,17 @@ pub(crate) struct Shared<A> {
 }
 
 impl<A> Shared<A> {
+    /// One more connection of a client's address.
+    pub(crate) fn place_of(&self, client: IpAddr) -> Result<OfAddress, Refusal> {
+        self.addresses.take(client).ok_or_else(|| {
+            LimitHit {
+                what: "node.client.connections_per_address",
+            }
+            .emit();
+            Refusal::AddressCap
+        })
+    }
+
     pub(crate) fn next_id(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }

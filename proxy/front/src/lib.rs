@@ -29,6 +29,7 @@ mod ending;
 pub mod guard;
 mod listeners;
 mod pace;
+mod proxied;
 mod refusal;
 mod seats;
 mod serve;

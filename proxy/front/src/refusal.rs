@@ -13,6 +13,8 @@ pub(crate) enum Refusal {
     AddressCap,
     /// The site that the handshake named has all its connections.
     SiteCap,
+    /// A verdict of the node keeps the peer out.
+    Banned,
     /// The kernel gave no socket: too many open files, no memory.
     Accept,
     /// No whole ClientHello within its time.
@@ -35,6 +37,18 @@ pub(crate) enum Refusal {
     TlsError,
     /// There is no certificate to show.
     NoCertificate,
+    /// A header of the PROXY protocol is due, and the peer is none whose word is believed.
+    ProxyUntrusted,
+    /// No header of the PROXY protocol within the time of a handshake.
+    ProxyTimeout,
+    /// The peer went away before its header was whole; health checks of load balancers do.
+    ProxyClosed,
+    /// What came is no header of the PROXY protocol.
+    ProxyAbsent,
+    /// A header of the PROXY protocol that is longer than is read.
+    ProxyTooLong,
+    /// A header of the PROXY protocol that is none.
+    ProxyMalformed,
     /// The site asks clients for a certificate, and this one showed none.
     NoClientCertificate,
     /// The client's certificate is of nobody the site believes, over, revoked or too long.
@@ -49,6 +63,7 @@ impl Refusal {
             Self::Cap => "cap",
             Self::AddressCap => "address_cap",
             Self::SiteCap => "site_cap",
+            Self::Banned => "banned",
             Self::Accept => "accept",
             Self::HelloTimeout => "hello_timeout",
             Self::HandshakeTimeout => "handshake_timeout",
@@ -60,6 +75,12 @@ impl Refusal {
             Self::TlsAlert => "tls_alert",
             Self::TlsError => "tls_error",
             Self::NoCertificate => "no_certificate",
+            Self::ProxyUntrusted => "proxy_untrusted",
+            Self::ProxyTimeout => "proxy_timeout",
+            Self::ProxyClosed => "proxy_closed",
+            Self::ProxyAbsent => "proxy_absent",
+            Self::ProxyTooLong => "proxy_too_long",
+            Self::ProxyMalformed => "proxy_malformed",
             Self::NoClientCertificate => "no_client_certificate",
             Self::ClientCertificate => "client_certificate",
             Self::Silent => "silent",
@@ -78,7 +99,7 @@ impl Refusal {
     /// balancers would fill the log.
     pub(crate) fn tell(self, app: &dyn Refuse, connection: &Connection) {
         self.count();
-        if self != Self::HandshakeClosed {
+        if !matches!(self, Self::HandshakeClosed | Self::ProxyClosed) {
             app.cut(connection, self.as_str());
         }
     }

@@ -1,10 +1,12 @@
 //! The life of one connection.
 
 use crate::accept::closed;
+use crate::addresses::OfAddress;
 use crate::conn::{Conn, Transport};
 use crate::door::Shared;
 use crate::guard::{Guard, Rest};
 use crate::listeners::{Side, Stop};
+use crate::proxied::read_header;
 use crate::refusal::Refusal;
 use crate::seats::Seat;
 use crate::tls::{facts, handshake};
@@ -43,7 +45,8 @@ where
     let seat = Arc::clone(&accepted.seat);
     let stop = accepted.side.stop();
     // In memory of their own, which they give back: a connection waits far longer than it takes to begin.
-    let prepared = Box::pin(prepare(accepted, &stop, shared, began));
+    let mut told = None;
+    let prepared = Box::pin(prepare(accepted, &stop, shared, began, &mut told));
     let stream = tokio::select! {
         biased;
         stream = prepared => stream,
@@ -106,12 +109,13 @@ async fn idle_for(seat: &Seat, time: Duration) {
     }
 }
 
-/// Up to the first byte of a request; `None` if there will be none.
+/// Up to the first byte of a request; `None` if there will be none. `told` is the place of a client that a proxy names.
 async fn prepare<A>(
     accepted: Accepted,
     stop: &Stop,
     shared: &Shared<A>,
     began: Instant,
+    told: &mut Option<OfAddress>,
 ) -> Option<Stream>
 where
     A: Refuse + 'static,
@@ -123,15 +127,32 @@ where
         side,
         seat,
     } = accepted;
-    let facts_of =
-        |tls: Option<TlsFacts>| Arc::new(Connection::new(shared.next_id(), peer, local, tls));
+    let acceptor = side.acceptor();
+    let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
+    seat.rest();
+    let client = if side.is_proxied() {
+        read_header(&mut conn, peer, local, shared).await?
+    } else {
+        None
+    };
+    let facts_of = |tls: Option<TlsFacts>| {
+        let connection = Connection::new(shared.next_id(), peer, local, tls);
+        Arc::new(match client {
+            Some(client) => connection.on_behalf_of(client),
+            None => connection,
+        })
+    };
     let refused = |refusal: Refusal| {
         refusal.tell(&*shared.app, &facts_of(None));
         None
     };
-    seat.rest();
-    let Some(acceptor) = side.acceptor() else {
-        let mut conn = Conn::new(tcp, peer, local, false);
+    if let Some(client) = client {
+        match shared.place_of(client.ip()) {
+            Ok(place) => *told = Some(place),
+            Err(refusal) => return refused(refusal),
+        }
+    }
+    let Some(acceptor) = acceptor else {
         let connection = facts_of(None);
         let came = within_idle_time(conn.wait_for_byte(), &connection, stop, shared).await;
         return came
@@ -139,7 +160,6 @@ where
             .flatten()
             .map(|wire| Box::new(wire) as Stream);
     };
-    let mut conn = Conn::new(tcp, peer, local, true);
     let config = &shared.config;
     let deadline = began + config.handshake_timeout;
     let (hello, late) = if config.hello_timeout < config.handshake_timeout {

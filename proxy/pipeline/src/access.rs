@@ -6,7 +6,8 @@ use crate::fault::Fault;
 use crate::inspect::event;
 use crate::limits::stage as limits;
 use crate::live::Live;
-use aegis_identity::{Connection, RequestId};
+use crate::verdicts;
+use aegis_identity::{AddressText, Connection, RequestId};
 use aegis_telemetry::access::{Cut, Record};
 use aegis_telemetry::metrics::{self, WafVerdict};
 use http::{HeaderName, HeaderValue, header};
@@ -19,6 +20,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         .response_written()
         .map_or(0, |head| head.status.as_u16());
     let duration = ctx.started.elapsed();
+    verdicts::observe(ctx);
     limits::charge(ctx, status, session.body_bytes_sent() as u64, duration);
     let cache = ctx.cache.result(&session.cache);
     if let Some(cache) = cache {
@@ -62,8 +64,9 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
     };
     access.log(&Record {
         time: ctx.time,
-        request_id: ctx.id.as_str(),
+        request_id: ctx.request_id(),
         client: ctx.client_text(),
+        peer: ctx.proxy_text().as_deref(),
         method: head.method.as_str().as_bytes(),
         scheme: ctx.scheme(),
         host,
@@ -88,7 +91,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         client_cert: ctx
             .client_certificate()
             .map(|shown| (&*shown.subject, &*shown.fingerprint)),
-        ja4: None,
+        ja4: ctx.connection().and_then(Connection::ja4),
         waf: ctx.waf.map(WafVerdict::as_str),
         error: ctx.fault.map(Fault::as_str),
         limit,
@@ -112,6 +115,7 @@ pub(crate) fn refused(
 ) {
     metrics::site("none").request(fault.status(), Duration::ZERO);
     let node = live.node();
+    verdicts::observe_refused(&node, connection, id, fault);
     let Some(access) = &node.access else {
         return;
     };
@@ -124,12 +128,15 @@ pub(crate) fn refused(
         Some(end) => line.split_at(end),
         None => (line, &[][..]),
     };
+    let told = connection.filter(|connection| connection.is_told());
+    let peer = told.map(|connection| AddressText::new(connection.peer.ip()));
     let target = target.trim_ascii_start();
     let target = target.get(..memchr::memrchr(b' ', target).unwrap_or(target.len()));
     access.log(&Record {
         time: SystemTime::now(),
         request_id: id.as_str(),
         client: connection.map_or("0.0.0.0", Connection::client_text),
+        peer: peer.as_deref(),
         method,
         scheme: connection.map_or("http", Connection::scheme),
         host: &[],
@@ -148,7 +155,7 @@ pub(crate) fn refused(
         referer: None,
         tls_version: connection.and_then(Connection::tls_version),
         client_cert: None,
-        ja4: None,
+        ja4: connection.and_then(Connection::ja4),
         waf: None,
         error: Some(fault.as_str()),
         limit: None,

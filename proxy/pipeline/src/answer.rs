@@ -147,7 +147,7 @@ pub(crate) async fn send_page(
         .map(HeaderValue::as_bytes);
     let page = Page::new(
         fault,
-        &ctx.id,
+        ctx.request_id(),
         SystemTime::now(),
         accept,
         ctx.more.as_ref().map(|more| more.as_str()),
@@ -177,8 +177,7 @@ pub(crate) async fn send_page(
 /// Ends a request that failed inside Pingora; gives the status of the page.
 pub(crate) async fn send_fault(session: &mut Session, ctx: &mut Ctx, error: &Error) -> u16 {
     let fault = Fault::of(error);
-    let request = ctx.id;
-    tracing::debug!(request = request.as_str(), fault = fault.as_str(), %error, "request failed");
+    tracing::debug!(request = ctx.request_id(), fault = fault.as_str(), %error, "request failed");
     // Pingora closes the connection after an error; the page must say so.
     session.set_keepalive(None);
     let sent = match ctx.answer.take() {
@@ -186,7 +185,7 @@ pub(crate) async fn send_fault(session: &mut Session, ctx: &mut Ctx, error: &Err
         None => send_page(session, ctx, fault).await,
     };
     if let Err(error) = sent {
-        tracing::debug!(request = request.as_str(), %error, "page not sent");
+        tracing::debug!(request = ctx.request_id(), %error, "page not sent");
     }
     ctx.fault.unwrap_or(fault).status()
 }
@@ -211,7 +210,7 @@ async fn write(
     if !bodiless {
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
-    head.insert_header("X-Request-Id", ctx.id.as_str())?;
+    head.insert_header("X-Request-Id", ctx.request_id())?;
     gate::strict_transport(&mut head, ctx)?;
     limits::fields(&mut head, ctx)?;
     let unread = !session.is_body_done();

@@ -9,6 +9,7 @@ use crate::live::Live;
 use crate::proxy::Proxy;
 use crate::refusal::{self, Refusals};
 use crate::retry;
+use crate::verdicts;
 use aegis_identity::{Connection, Refuse, Reject};
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -18,6 +19,7 @@ use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,6 +126,10 @@ impl HttpServerApp for Http {
 }
 
 impl Refuse for App {
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.0.live.node().hops.trusts(peer)
+    }
+
     fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8> {
         let head = head.get(..LOGGED).unwrap_or(head);
         refusal::answer(&self.0.live, Some(connection), head, Fault::Rejected(why))
@@ -131,6 +137,10 @@ impl Refuse for App {
 
     fn admits(&self, connection: &Connection) -> bool {
         connections::admits(self.0.live.snapshot().as_deref(), connection)
+    }
+
+    fn keeps_out(&self, peer: IpAddr) -> bool {
+        verdicts::keeps_out(&self.0.live.node().verdicts, peer)
     }
 
     fn cut(&self, connection: &Connection, why: &'static str) {

@@ -26,6 +26,8 @@ pub enum Fault {
     BodyTooLarge,
     /// The body's encoding cannot be inspected.
     BodyEncoding,
+    /// A verdict keeps its client out.
+    Banned,
     /// A plugin said no, with this status.
     Blocked(u16),
     /// A plugin failed, and it must not be passed by.
@@ -98,7 +100,7 @@ impl Fault {
             Self::BadRequest(_) => 400,
             Self::Rejected(why) => why.status(),
             Self::Blocked(status) => status,
-            Self::NoClientCertificate => 403,
+            Self::Banned | Self::NoClientCertificate => 403,
             Self::NoSite => 404,
             Self::Method => 405,
             Self::ClientTimeout => 408,
@@ -144,6 +146,7 @@ impl Fault {
             Self::BodyTooLarge => "body_too_large",
             Self::BodyEncoding => "body_encoding",
             Self::Blocked(_) => "blocked",
+            Self::Banned => "banned",
             Self::PluginFailed => "plugin_failed",
             Self::BodiesHeld => "bodies_held",
             Self::SiteFull => "site_connections",
@@ -190,6 +193,7 @@ impl Fault {
             Self::BodiesHeld => "Too much is being sent to this site right now.",
             Self::OriginsFull => "Too much is going on here right now.",
             Self::SiteFull => "Too many visitors are connected to this site right now.",
+            Self::Banned => "Your address may not use this site for now.",
             Self::Starting => "This server is starting and will be ready in a moment.",
             Self::Loop => "This request goes round in a circle.",
             Self::NotCached => "Only what is stored here was asked for, and this is not.",

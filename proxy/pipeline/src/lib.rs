@@ -22,6 +22,7 @@ pub mod fault;
 mod gate;
 mod h2;
 mod head;
+mod hearsay;
 mod incoming;
 mod inspect;
 mod limits;
@@ -34,6 +35,7 @@ mod refusal;
 mod retry;
 mod snapshot;
 mod upstream;
+mod verdicts;
 pub mod waf;
 
 pub use app::{App, service};

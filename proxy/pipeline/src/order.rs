@@ -14,10 +14,11 @@ use crate::inspect::plan::Stage;
 use crate::inspect::{self, Incoming};
 use crate::limits::stage as limits;
 use crate::snapshot::Place;
+use crate::verdicts;
 
 type Step<T = ()> = Result<T, Answer>;
 
-/// Stages 4 to 7: from the head to a route whose limits are kept.
+/// Stages 4 to 7: from the head to a route its client may use, and whose limits are kept.
 pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     // Until modules are compiled nothing is served: better no answer than an uninspected one.
     started(ctx)?;
@@ -26,7 +27,10 @@ pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     // A request that comes back to us again and again would otherwise use up every connection there is.
     head::check_loop(facts.headers)?;
     // Which rules hold is decided once, by host, path and method; everything after this line asks the route.
-    route(facts, ctx)?;
+    let routed = route(facts, ctx);
+    // Who is banned gets nothing more, not even a redirect or the word that there is no such site.
+    verdicts::ask(facts, ctx)?;
+    routed?;
     // Who comes when his site is full learns it before anything is done for him.
     connections::of_request(ctx)?;
     // A client past its limit costs nothing more; before a redirect too, which would else be free.

@@ -7,11 +7,13 @@ use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use crate::limits::Limits;
 use crate::limits::plan::RouteLimits;
 use crate::methods::Methods;
+use aegis_identity::Hops;
 use aegis_limits::LimitError;
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};
 use aegis_telemetry::access::AccessLog;
 use aegis_telemetry::metrics::{self, PoolMetrics, SiteMetrics};
+use aegis_verdicts::Desk;
 use std::sync::Arc;
 
 /// What a request needs before there are sites: while the node starts.
@@ -19,12 +21,16 @@ use std::sync::Arc;
 pub struct NodeParts {
     /// `node.client`.
     pub client: model::Client,
+    /// Whose word about a client is believed.
+    pub hops: Arc<Hops>,
     /// The access log; `None` = off.
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.
     pub bodies_held_max: u64,
     /// Connections to origins, in use and kept.
     pub origin_connections_max: usize,
+    /// Bans and allows; the same for every snapshot.
+    pub verdicts: Arc<Desk>,
     /// The counts of all limits; the same for every snapshot.
     pub limits: Arc<Limits>,
 }

@@ -73,6 +73,7 @@ pub(crate) fn request(plugin: &Arc<Plugin>, site: &str, cost: u64) -> (Job, Pend
         received: SystemTime::UNIX_EPOCH,
         tls_version: None,
         sni: None,
+        ja4: None,
         client_cert: None,
     };
     let job = Job {

@@ -58,6 +58,8 @@ pub struct Record<'a> {
     pub request_id: &'a str,
     /** Client address, behind trusted hops. */
     pub client: &'a str,
+    /** The other end of the socket, where that is not the client but a proxy. */
+    pub peer: Option<&'a str>,
     /** Method. */
     pub method: &'a [u8],
     /** `http` or `https`. */

@@ -8,6 +8,10 @@ use crate::throttle::Throttle;
 use std::path::Path;
 use tracing::{error, info, warn};
 
+mod verdicts;
+
+pub use verdicts::{AdminWrite, BanMade, BanRefused, RequestBanned, StoreFailed};
+
 /// Lines a second of one kind of event that clients can cause.
 const LINES: u32 = 10;
 

@@ -1,7 +1,7 @@
 //! `aegis explain`: what happens to a URL and why, or why a request was stopped.
 
-use super::socket;
-use crate::admin_client::{Answer, ask};
+use super::client;
+use crate::admin_client::Answer;
 use crate::cli::{EX_CONFIG, EX_USAGE, Explain, Output};
 use crate::explain;
 use crate::terminal::{self, line, tame};
@@ -41,8 +41,7 @@ fn url(args: &Explain) -> anyhow::Result<ExitCode> {
                 .append_pair("url", &args.what)
                 .append_pair("method", &args.method)
                 .finish();
-            let socket = socket(&args.asking);
-            match ask(&socket, &format!("/explain?{query}"))? {
+            match client(&args.asking)?.ask(&format!("/explain?{query}"))? {
                 Answer::Found(value) => Ok(value),
                 Answer::NotFound(why) | Answer::Refused(why) => Err(why),
             }
@@ -55,8 +54,7 @@ fn url(args: &Explain) -> anyhow::Result<ExitCode> {
 }
 
 fn request(args: &Explain) -> anyhow::Result<ExitCode> {
-    let socket = socket(&args.asking);
-    match ask(&socket, &format!("/events?request={}", args.what))? {
+    match client(&args.asking)?.ask(&format!("/events?request={}", args.what))? {
         Answer::Found(value) => print(&value, args.asking.output, request_text),
         Answer::NotFound(why) | Answer::Refused(why) => fail(&why),
     }
@@ -180,6 +178,7 @@ fn request_text(value: &Value) -> String {
     let mut out = String::new();
     let what = match (e.action.as_str(), e.status) {
         ("detect", _) => "Let through (detect)".to_owned(),
+        ("ban", status) => format!("{status} Banned"),
         ("block", 0) => "Cut".to_owned(),
         ("block", status) => format!("{status} Blocked"),
         (action, status) => format!("{status} Refused ({action})"),
@@ -200,6 +199,20 @@ fn request_text(value: &Value) -> String {
         tame(&e.target),
         tame(&e.client)
     );
+    if e.action == "ban" {
+        for rule in &e.rules {
+            line!(
+                out,
+                "  why     {}   {} by {}",
+                tame(&rule.message),
+                tame(&rule.variable),
+                tame(&rule.value)
+            );
+        }
+        line!(out, "  request {}", tame(&e.request_id));
+        line!(out, "  more    aegis why {}", tame(&e.client));
+        return out;
+    }
     if e.plugin == "limits" {
         limit_text(&e, &mut out);
         return out;

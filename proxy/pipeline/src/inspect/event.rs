@@ -8,15 +8,20 @@ use aegis_plugins::{ForeignEvent, LateEvent, RequestHead};
 use aegis_telemetry::events::WafEvent;
 use aegis_telemetry::metrics::WafVerdict;
 use aegis_telemetry::ring::{self, Entry, Rule};
+use aegis_verdicts::FaultKind;
 use pingora_proxy::Session;
 use serde::Deserialize;
 use std::time::{Duration, UNIX_EPOCH};
+
+/// Phases up to this one judge the request, later ones the response.
+const REQUEST_PHASES: u8 = 2;
 
 /// The message of the WAF module.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Message {
     action: String,
+    phase: u8,
     status: u16,
     enforced: bool,
     score: i64,
@@ -48,6 +53,10 @@ pub(crate) fn record(
             _ => WafVerdict::Detect,
         };
         ctx.note_waf(verdict);
+        // What an origin answers is not its client's fault.
+        if inspector.is_waf && verdict == WafVerdict::Block && message.phase <= REQUEST_PHASES {
+            ctx.offence = Some(FaultKind::WafBlock);
+        }
         ctx.explained |= verdict != WafVerdict::Detect;
         let Some(routed) = ctx.routed() else { return };
         let entry = entry(ctx, routed, inspector, head, message, cpu);
@@ -70,7 +79,7 @@ fn entry(
 ) -> Entry {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Entry {
-        request_id: ctx.id.as_str().to_owned(),
+        request_id: ctx.request_id().to_owned(),
         time_ms: millis(ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default()),
         client: ctx.client_text().to_owned(),
         method: text(&head.method),

@@ -5,6 +5,7 @@
 //! Combined: everything outside printable ASCII, quotes and backslashes become `\xHH`. Long values are cut.
 
 use super::{Cut, Record};
+use crate::mask;
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +44,7 @@ impl Buffer {
         bytes(out, "method", r.method, METHOD_MAX);
         text(out, "scheme", r.scheme);
         bytes(out, "host", r.host, HOST_MAX);
-        bytes(out, "target", r.target, TARGET_MAX);
+        bytes(out, "target", &mask::target(r.target), TARGET_MAX);
         text(out, "version", r.version);
         number(out, "status", u64::from(r.status));
         number(out, "bytes_sent", r.bytes_sent);
@@ -55,6 +56,7 @@ impl Buffer {
             text(out, "cache", r.cache);
         }
         for (name, value) in [
+            ("peer", r.peer),
             ("origin", r.origin),
             ("waf", r.waf),
             ("error", r.error),
@@ -74,7 +76,11 @@ impl Buffer {
         if let Some(time) = r.origin_time {
             millis_field(out, "origin_ms", time);
         }
-        for (name, value) in [("user_agent", r.user_agent), ("referer", r.referer)] {
+        let referer = r.referer.map(mask::target);
+        for (name, value) in [
+            ("user_agent", r.user_agent),
+            ("referer", referer.as_deref()),
+        ] {
             if let Some(value) = value {
                 bytes(out, name, value, HEADER_MAX);
             }
@@ -93,14 +99,15 @@ impl Buffer {
         out.extend_from_slice(b"] \"");
         hex_escaped(out, cut(r.method, METHOD_MAX).0);
         out.push(b' ');
-        hex_escaped(out, cut(r.target, TARGET_MAX).0);
+        hex_escaped(out, cut(&mask::target(r.target), TARGET_MAX).0);
         out.push(b' ');
         hex_escaped(out, r.version.as_bytes());
         out.extend_from_slice(b"\" ");
         digits(out, u64::from(r.status));
         out.push(b' ');
         digits(out, r.bytes_sent);
-        for value in [r.referer, r.user_agent] {
+        let referer = r.referer.map(mask::target);
+        for value in [referer.as_deref(), r.user_agent] {
             out.extend_from_slice(b" \"");
             hex_escaped(out, cut(value.unwrap_or(b"-"), HEADER_MAX).0);
             out.push(b'"');
@@ -293,6 +300,7 @@ pub(super) mod tests {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_000_000_042),
             request_id: "01JD8Z3V6Q0000000000000000",
             client: "2001:db8::7",
+            peer: None,
             method: b"GET",
             scheme: "https",
             host: b"shop.example.com",
