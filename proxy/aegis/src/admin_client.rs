@@ -1,11 +1,13 @@
 //! Asks a running node over its admin socket.
 
 use anyhow::{Context, bail};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::Request;
 use hyper::body::Bytes;
+use hyper::http::request::Builder;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 
@@ -23,31 +25,57 @@ pub(crate) enum Answer {
     Refused(String),
 }
 
-/// `GET` of a path with its query.
-///
-/// # Errors
-/// No node answers at the socket.
-pub(crate) fn ask(socket: &Path, path: &str) -> anyhow::Result<Answer> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let asked = async {
-        tokio::time::timeout(TIMEOUT, get(socket, path))
-            .await
-            .context("no answer in time")?
-    };
-    runtime.block_on(asked).with_context(|| {
-        format!("no node answers at {}; is it running, and may this user talk to it? A node started with --state-dir or --admin-socket is found with the same --state-dir DIR or --socket PATH; its first lines name the socket after `admin`", socket.display())
-    })
+/// Whom to ask, and with which token.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) socket: PathBuf,
+    pub(crate) token: Option<String>,
 }
 
-async fn get(socket: &Path, path: &str) -> anyhow::Result<Answer> {
+impl Client {
+    /// `GET` of a path with its query.
+    ///
+    /// # Errors
+    /// No node answers at the socket.
+    pub(crate) fn ask(&self, path: &str) -> anyhow::Result<Answer> {
+        self.run(Request::get(path), Bytes::new())
+    }
+
+    /// `POST` of JSON to a path.
+    ///
+    /// # Errors
+    /// No node answers at the socket.
+    pub(crate) fn tell(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.run(request, body.to_string().into())
+    }
+
+    fn run(&self, mut request: Builder, body: Bytes) -> anyhow::Result<Answer> {
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request
+            .header("host", "localhost")
+            .body(Full::from(body))
+            .context("the token cannot be shown: it has characters that no header may have")?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let asked = async {
+            tokio::time::timeout(TIMEOUT, exchange(&self.socket, request))
+                .await
+                .context("no answer in time")?
+        };
+        runtime.block_on(asked).with_context(|| {
+            format!("no node answers at {}; is it running, and may this user talk to it? A node started with --state-dir or --admin-socket is found with the same --state-dir DIR or --socket PATH; its first lines name the socket after `admin`", self.socket.display())
+        })
+    }
+}
+
+async fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = hyper::Request::get(path)
-        .header("host", "localhost")
-        .body(Empty::<Bytes>::new())?;
     let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status();

@@ -4,11 +4,13 @@
 //! renewal; a runtime of `node.workers` threads runs the connections.
 
 use crate::banner;
+use crate::bans::Bans;
 use crate::plane::Plane;
 use crate::serve::serve;
 use aegis_certs::{CertStore, Certificates, Times};
 use aegis_control::{Boot, Servers, State};
 use aegis_front::{Bound, Door, DoorConfig};
+use aegis_identity::Hops;
 use aegis_pipeline::{Cache, Limits, Live, NodeParts};
 use aegis_settings::model::{AccessFormat, Log, LogTarget};
 use aegis_telemetry::access::{AccessLog, Format, Target};
@@ -33,6 +35,7 @@ pub(crate) struct Node {
     pub(crate) door: Bound,
     pub(crate) live: Arc<Live>,
     pub(crate) cache: &'static Cache,
+    pub(crate) bans: Arc<Bans>,
 }
 
 /// Serves until it is told to stop.
@@ -49,6 +52,7 @@ pub(crate) fn run(
         crate::plane::level(boot.validated().settings.node.log.level),
         log_json,
     );
+    aegis_telemetry::mask::set(&boot.validated().settings.node.log.mask);
     let threads = match boot.validated().settings.node.workers {
         0 => std::thread::available_parallelism().map_or(1, Into::into),
         workers => workers,
@@ -92,10 +96,14 @@ impl Node {
         };
         let door = Door::new(config, Arc::clone(&certificates)).bind(&settings.listeners)?;
         let servers = Servers::bind(&node.admin.socket, node.admin.metrics)?;
+        let bans = Bans::open(node)?;
+        bans.apply(boot.validated(), None);
         let parts = NodeParts {
             client: node.client.clone(),
+            hops: Arc::new(Hops::of(&node.client)),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
+            verdicts: Arc::clone(&bans.desk),
             limits: Limits::new(node.limits.entries),
         };
         let live = Live::starting(parts.clone(), threads);
@@ -107,8 +115,9 @@ impl Node {
             certificates,
             door.listeners(),
             parts,
+            Arc::clone(&bans),
             boot.validated(),
-        );
+        )?;
         Ok(Self {
             workers: workers.clone(),
             state,
@@ -118,6 +127,7 @@ impl Node {
             door,
             live,
             cache,
+            bans,
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::{explain, terminal};
 use aegis_control::{Boot, From, Servers};
 use aegis_front::Bound;
 use aegis_settings::model::{Listener, Settings};
-use aegis_settings::resolved::{Route, Validated, WafMode};
+use aegis_settings::resolved::{LimitPolicy, Route, Validated, WafMode};
 use aegis_settings::show_size;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -163,9 +163,7 @@ fn limits(validated: &Validated) -> Option<String> {
     }
     if routes.iter().all(alike) {
         let policies = first.limits.policies.values();
-        let sentences: Vec<_> = policies
-            .map(aegis_settings::model::LimitPolicy::sentence)
-            .collect();
+        let sentences: Vec<_> = policies.map(LimitPolicy::sentence).collect();
         return Some(sentences.join("; "));
     }
     Some(format!("on {limited} of {} routes", routes.len()))
@@ -194,6 +192,9 @@ fn off(validated: &Validated) -> String {
     }
     if settings.plugins.is_empty() {
         parts.push("plugins (plugins)");
+    }
+    if settings.node.verdicts.rules.is_empty() {
+        parts.push("bans by rule (node.verdicts.rules)");
     }
     if !validated.pools.values().any(|pool| pool.health.is_some()) {
         parts.push("health checks (pools.*.health)");
@@ -232,7 +233,7 @@ mod tests {
             "https://[::]:8443  h2 http/1.1   X25519MLKEM768   self-signed (kept in /srv/state/self-signed)",
             "waf      off",
             "limits   10000 requests in 10s by address, burst 10000",
-            "off      waf (sites[].waf.mode)  plugins (plugins)  health checks (pools.*.health)",
+            "off      waf (sites[].waf.mode)  plugins (plugins)  bans by rule (node.verdicts.rules)  health checks (pools.*.health)",
             "limit    9872 connections, not 20000: too few files may be open",
             "admin    unix:/srv/state/admin.sock",
         ] {

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The command line makes no sense (sysexits(3)).
@@ -19,6 +20,8 @@ Examples:
   aegis explain https://shop.example.com/login   which site, route and rules, and why
   aegis explain 01JD8Z3V6Q…                      why a request was stopped
   aegis status                                   how the running node is
+  aegis why 203.0.113.9                          whether and why an address is banned
+  aegis ban 203.0.113.0/24 --for 10m             turn a network away
 
 Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong settings.";
 
@@ -40,8 +43,109 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Say how the running node is
     Status(Asking),
+    /// Say whether an address is banned, by whom, why and until when
+    Why(Why),
+    /// Turn an address or a network away
+    Ban(Put),
+    /// Let an address or a network in, whatever rules say
+    Allow(Put),
+    /// Take back a ban or an allow
+    Unban(Unban),
+    /// Bans and allows in force
+    #[command(subcommand)]
+    Verdicts(Verdicts),
     /// Say which versions are at work
     Version(Version),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aegis why 203.0.113.9
+  aegis why 2001:db8::7 -o json")]
+pub(crate) struct Why {
+    /// Address of a client
+    #[arg(value_name = "IP")]
+    pub(crate) address: IpAddr,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aegis ban 203.0.113.9                                 a day, on every site
+  aegis ban 203.0.113.0/24 --for 10m --reason scans
+  aegis ban 2001:db8:1:2::/64 --site shop.example.com --for ever
+  aegis allow 198.51.100.7                              whatever rules say
+
+A ban that covers the address you are connected from, or what this node needs (its own addresses, trusted proxies, origins,
+its gateway), is refused without --force.")]
+pub(crate) struct Put {
+    /// Address or network: IPv4 /8 to /32, IPv6 /32 to /128
+    #[arg(value_name = "IP|NETWORK")]
+    pub(crate) prefix: String,
+    /// How long: 10m, 12h, 30d, or ever [default: 1d]
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) length: Option<String>,
+    /// On this site only, known by its first host
+    #[arg(long, value_name = "SITE")]
+    pub(crate) site: Option<String>,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Also what may not be banned
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aegis unban 203.0.113.9                               wherever it is banned or allowed
+  aegis unban 203.0.113.0/24 --site shop.example.com    on that site only")]
+pub(crate) struct Unban {
+    /// Address or network, exactly as it was banned or allowed
+    #[arg(value_name = "IP|NETWORK")]
+    pub(crate) prefix: String,
+    /// On this site only
+    #[arg(long, value_name = "SITE")]
+    pub(crate) site: Option<String>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verdicts {
+    /// List them
+    #[command(after_help = "\
+Examples:
+  aegis verdicts list --by rule
+  aegis verdicts list --in 203.0.113.0/24 -o json")]
+    List(List),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Those of this site; `node` = those of every site
+    #[arg(long, value_name = "SITE")]
+    pub(crate) site: Option<String>,
+    /// Only bans, or only allows
+    #[arg(long, value_name = "KIND", value_parser = ["ban", "allow"])]
+    pub(crate) kind: Option<String>,
+    /// Those of this author; `rule` and `operator` = of any such
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    /// Those within this network
+    #[arg(long = "in", value_name = "NETWORK")]
+    pub(crate) within: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +255,9 @@ pub(crate) struct Check {
     /// Settings file
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(crate) config: PathBuf,
+    /// Do not compile and start modules and SecLang, which can take a minute the first time
+    #[arg(long)]
+    pub(crate) quick: bool,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -185,6 +292,9 @@ pub(crate) struct Asking {
     /// State directory of the running node, if it was started with --state-dir
     #[arg(long, value_name = "DIR", conflicts_with = "socket")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// File that holds a token of node.admin.tokens [default: the environment variable AEGIS_TOKEN, if it is set]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

@@ -4,9 +4,12 @@ mod check;
 mod explain;
 mod run;
 mod status;
+mod verdicts;
 mod version;
 
-use crate::cli::{Asking, Command};
+use crate::admin_client::Client;
+use crate::cli::{Asking, Command, Verdicts};
+use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,8 +23,30 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Why(args) => verdicts::why(&args),
+        Command::Ban(args) => verdicts::put("ban", &args),
+        Command::Allow(args) => verdicts::put("allow", &args),
+        Command::Unban(args) => verdicts::unban(&args),
+        Command::Verdicts(Verdicts::List(args)) => verdicts::list(&args),
         Command::Version(args) => version::run(&args),
     }
+}
+
+/// A client of the node that is meant, with the token that is to be shown, if any.
+fn client(asking: &Asking) -> anyhow::Result<Client> {
+    let token = match &asking.token_file {
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .with_context(|| format!("the token in {} cannot be read", path.display()))?,
+        ),
+        None => std::env::var("AEGIS_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty()),
+    };
+    Ok(Client {
+        socket: socket(asking),
+        token: token.map(|token| token.trim().to_owned()),
+    })
 }
 
 /// The admin socket of the node that is meant: the one named, the one in the state directory named, the one the settings

@@ -133,10 +133,16 @@ fn values(route: &Route) -> Value {
     let waf = &route.waf;
     let cache = &route.cache;
     let mut out = Map::new();
+    let methods = if route.allowed.is_empty() {
+        json!("all registered but CONNECT and TRACE")
+    } else {
+        json!(route.allowed)
+    };
     let mut say = |key: &str, value: Value| {
         let source = route.sources.get(key).map_or("default", String::as_str);
         out.insert(key.to_owned(), json!({ "value": value, "from": source }));
     };
+    say("methods", methods);
     say("waf.mode", json!(mode(waf.mode)));
     if waf.mode != WafMode::Off {
         say("waf.paranoia", json!(waf.paranoia));

@@ -6,12 +6,15 @@
 mod admin_client;
 mod app;
 mod banner;
+mod bans;
 mod cli;
 mod commands;
 mod explain;
+mod login;
 mod modules;
 mod organs;
 mod plane;
+mod rehearsal;
 mod sandbox;
 mod serve;
 mod signals;

@@ -35,6 +35,15 @@ pub(crate) fn check(
         }
         Err(problems) => found.extend(problems.iter().map(|problem| certificate(problem, at()))),
     }
+    if let Err(problems) = aegis_control::Tokens::load(&validated.settings.node.admin) {
+        found.extend(problems.into_iter().map(|problem| Problem {
+            severity: Severity::Error,
+            message: problem.to_string(),
+            help: Some(problem.help().to_owned()),
+            key: problem.key,
+            at: at(),
+        }));
+    }
     if sandbox::wants_waf(validated)
         && modules::coraza_copy(copies).is_none()
         && let Err(error) = modules::coraza()

@@ -1,18 +1,20 @@
 //! The data plane as control sees it: checked settings become certificates, pools and a snapshot, which are then swapped
 //! in together.
 
+use crate::bans::Bans;
 use crate::explain;
 use crate::modules;
 use crate::sandbox::{self, Sandbox};
 use aegis_certs::{CertProblem, CertStore, Certificates, Times, rotate_tickets_every};
-use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection};
+use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection, Tokens};
 use aegis_front::{Change, Listeners};
+use aegis_identity::Hops;
 use aegis_origin::PoolSet;
 use aegis_pipeline::{Limits, LimitsUse, Live, NodeParts, Snapshot};
 use aegis_settings::model::Level;
 use aegis_settings::resolved::Validated;
 use aegis_telemetry::metrics::CERTIFICATES_OUT_OF_TIME;
-use aegis_telemetry::{events, log, metrics};
+use aegis_telemetry::{events, log, mask, metrics};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -32,6 +34,7 @@ pub(crate) struct Plane {
     node: NodeParts,
     state_dir: PathBuf,
     sandbox: Sandbox,
+    bans: Arc<Bans>,
     current: Mutex<Current>,
 }
 
@@ -40,6 +43,7 @@ struct Current {
     validated: Arc<Validated>,
     snapshot: Option<Arc<Snapshot>>,
     running: Arc<sandbox::Prepared>,
+    tokens: Arc<Tokens>,
 }
 
 /// Everything compiled from one settings file.
@@ -50,6 +54,7 @@ pub(crate) struct Prepared {
     out_of_time: i64,
     snapshot: Arc<Snapshot>,
     running: sandbox::Prepared,
+    tokens: Tokens,
     /// Addresses are taken at the last moment.
     listeners: Option<Change>,
 }
@@ -61,16 +66,20 @@ impl Plane {
         certificates: Arc<Certificates>,
         listeners: Listeners,
         node: NodeParts,
+        bans: Arc<Bans>,
         boot: &Arc<Validated>,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
+        let tokens = load_tokens(boot)
+            .map_err(|refused| anyhow::anyhow!(refused.problems.join("\n       ")))?;
         let current = Current {
             validated: Arc::clone(boot),
             snapshot: None,
             running: Arc::default(),
+            tokens: Arc::new(tokens),
         };
         let state_dir = boot.settings.node.state_dir.clone();
         let sandbox = Sandbox::new(workers.clone(), boot.settings.node.clone(), &live);
-        Self {
+        Ok(Self {
             workers,
             live,
             certificates,
@@ -78,8 +87,9 @@ impl Plane {
             node,
             state_dir,
             sandbox,
+            bans,
             current: Mutex::new(current),
-        }
+        })
     }
 
     /// What is being made ready, for people.
@@ -145,6 +155,16 @@ impl Plane {
     }
 }
 
+fn load_tokens(validated: &Validated) -> Result<Tokens, Rejection> {
+    Tokens::load(&validated.settings.node.admin).map_err(|problems| {
+        let problems = problems
+            .iter()
+            .map(|p| format!("{p}; {}", p.help()))
+            .collect();
+        Rejection { problems }
+    })
+}
+
 fn out_of_time(problems: &[CertProblem]) -> i64 {
     let served = problems
         .iter()
@@ -193,6 +213,7 @@ impl DataPlane for Plane {
         progress: &Progress,
     ) -> Result<Prepared, Rejection> {
         let (store, out_of_time) = self.load_certificates(validated)?;
+        let tokens = load_tokens(validated)?;
         let running = self
             .sandbox
             .prepare(validated, copies, progress, &self.live)?;
@@ -202,9 +223,13 @@ impl DataPlane for Plane {
             .map_err(|error| Rejection::new(error.to_string()))?;
         progress.say("looking up the origins");
         self.workers.block_on(pools.settle(NAMES));
+        let node = NodeParts {
+            hops: Arc::new(Hops::of(&validated.settings.node.client)),
+            ..self.node.clone()
+        };
         let mut snapshot = Snapshot::build(
             &validated.id,
-            self.node.clone(),
+            node,
             &validated.sites,
             pools,
             &running.plugins,
@@ -219,6 +244,7 @@ impl DataPlane for Plane {
             out_of_time,
             snapshot: Arc::new(snapshot),
             running,
+            tokens,
             listeners: None,
         })
     }
@@ -237,12 +263,15 @@ impl DataPlane for Plane {
             out_of_time,
             snapshot,
             running,
+            tokens,
             listeners,
         } = prepared;
         let node = &validated.settings.node;
         log::set_level(level(node.log.level));
+        mask::set(&node.log.mask);
         rotate_tickets_every(node.tls.ticket_rotation);
         self.certificates.swap(store);
+        self.bans.apply(&validated, Some(&snapshot));
         CERTIFICATES_OUT_OF_TIME.set(out_of_time);
         self.live.ready(Arc::clone(&snapshot));
         // Last: who comes over a new listener finds what was written for it.
@@ -253,11 +282,16 @@ impl DataPlane for Plane {
             validated,
             snapshot: Some(snapshot),
             running: Arc::new(running),
+            tokens: Arc::new(tokens),
         };
     }
 }
 
 impl Questions for Plane {
+    fn tokens(&self) -> Arc<Tokens> {
+        Arc::clone(&self.current.lock().tokens)
+    }
+
     fn status(&self) -> Value {
         let (validated, snapshot) = {
             let current = self.current.lock();
@@ -270,6 +304,11 @@ impl Questions for Plane {
             "connections": metrics::CONNECTIONS_OPEN.get(),
             "cache": cache(validated.settings.node.cache.memory),
             "waf": waf_verdicts(),
+            "verdicts": {
+                "entries": self.bans.desk.table().stats().entries,
+                "requests_refused": metrics::REQUESTS_BANNED.get(),
+                "connections_refused": metrics::total("aegis_connections_refused_total", &[("reason", "banned")]),
+            },
             "limits": limits(&self.node.limits),
             "pools": snapshot.map(|snapshot| pools(&snapshot)),
             "certificates": self.certificates.current().keys().iter().map(|key| json!({

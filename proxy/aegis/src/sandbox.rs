@@ -13,11 +13,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 
 /// How often the stage of a preparation is looked at.
@@ -26,6 +26,23 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Whether any route has the WAF on.
 pub(crate) fn wants_waf(validated: &Validated) -> bool {
     !Profile::all(&validated.sites).is_empty()
+}
+
+/// Whether any route has a plugin, the WAF among them.
+pub(crate) fn wants_any(validated: &Validated) -> bool {
+    let mut routes = validated.sites.iter().flat_map(|site| &site.routes);
+    wants_waf(validated) || routes.any(|route| !route.plugins.is_empty())
+}
+
+/// What a WAF profile with SecLang of its own costs a node.
+#[derive(Debug, Clone)]
+pub(crate) struct Price {
+    /// Its files.
+    pub(crate) seclang: Vec<PathBuf>,
+    /// To start an instance, when the module is compiled already.
+    pub(crate) start: Duration,
+    /// Memory of an instance, in bytes.
+    pub(crate) memory: u64,
 }
 
 /// One plugin to be run.
@@ -134,6 +151,27 @@ impl Sandbox {
         } else {
             Err(Rejection { problems })
         }
+    }
+
+    /// Starts the profiles that have SecLang of their own, which must not be running, and tells what each costs.
+    pub(crate) fn prices(&self, validated: &Validated) -> Result<Vec<Price>, Rejection> {
+        let failed = |error: &dyn std::fmt::Display| Rejection::new(error.to_string());
+        let mut prices = Vec::new();
+        for profile in Profile::all(&validated.sites) {
+            if profile.seclang().is_empty() {
+                continue;
+            }
+            let module = modules::coraza().map_err(|error| failed(&error))?;
+            let spec = profile.spec(&module).map_err(|error| failed(&error))?;
+            let began = Instant::now();
+            let plugin = self.host()?.prepare(spec).map_err(|error| failed(&error))?;
+            prices.push(Price {
+                seclang: profile.seclang().to_vec(),
+                start: began.elapsed(),
+                memory: plugin.memory(),
+            });
+        }
+        Ok(prices)
     }
 
     fn probe_one(&self, plugin: &Arc<Plugin>) -> Option<String> {
@@ -322,6 +360,7 @@ fn plain_request() -> Arc<RequestHead> {
         received: SystemTime::now(),
         tls_version: None,
         sni: None,
+        ja4: None,
         client_cert: None,
     })
 }

@@ -2,6 +2,7 @@
 //! request does.
 
 use crate::app::Node;
+use crate::bans::Clerk;
 use crate::cli::EX_CONFIG;
 use crate::signals::{Signal, Signals};
 use crate::terminal;
@@ -45,6 +46,7 @@ pub(crate) async fn serve(
         door,
         live,
         cache,
+        bans,
     } = node;
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(false);
@@ -53,7 +55,9 @@ pub(crate) async fn serve(
     let ask = Ask {
         state: Arc::clone(&state),
         questions: plane.clone(),
+        orders: Arc::new(Clerk(Arc::clone(&bans))),
     };
+    bans.keep()?;
     let admin = servers.run(ask);
     tokio::pin!(admin);
 
@@ -121,6 +125,7 @@ pub(crate) async fn serve(
         _ = signals.next_stop() => tracing::warn!("told twice; stopping at once"),
         _ = &mut admin => {}
     }
+    bans.close();
     if let Some(access) = access
         && !access.flush(FLUSH)
     {

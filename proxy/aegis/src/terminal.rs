@@ -17,6 +17,18 @@ pub(crate) fn stderr_coloured() -> bool {
     coloured(io::stderr().is_terminal())
 }
 
+/// Whether standard error is a person's.
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Takes back what was said on the present line of a terminal.
+pub(crate) fn clear_line() {
+    if stderr_is_terminal() {
+        say("\r\x1b[K");
+    }
+}
+
 /// Appends a line to a string.
 macro_rules! line {
     ($out:expr, $($arg:tt)*) => {{

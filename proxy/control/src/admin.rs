@@ -1,14 +1,18 @@
 //! What a person or a scraper can ask: the admin socket, and on loopback the metrics and probes.
 //!
-//! Only GET and HEAD, nothing here changes anything. Every connection has a bound on its head, its idle time and its
-//! whole life, and there is a bound on connections, so that a stuck scraper costs one slot. The TCP side answers only
-//! to loopback names in `Host`, so that a web page cannot read it through a rebound DNS name.
+//! The TCP side has metrics and probes and nothing else. On the socket, `GET` asks and `POST` changes; who may do what is in
+//! [`who`]. Every connection has a bound on its head, its idle time and its whole life, and there is a bound on
+//! connections, so that a stuck scraper costs one slot. Both sides answer only to loopback names in `Host`, so that a web
+//! page cannot reach them through a rebound DNS name, or through a program that lets browsers reach sockets.
 
 mod answer;
 mod bind;
 mod serve;
+mod who;
+mod write;
 
 use crate::error::ControlError;
+use crate::orders::Orders;
 use crate::plane::Questions;
 use crate::state::State;
 use answer::Access;
@@ -25,6 +29,8 @@ pub struct Ask {
     pub state: Arc<State>,
     /// The data plane.
     pub questions: Arc<dyn Questions>,
+    /// What knows of verdicts.
+    pub orders: Arc<dyn Orders>,
 }
 
 /// Both servers, bound.

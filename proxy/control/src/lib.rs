@@ -4,7 +4,7 @@
 //! refusal is counted, logged and shown in `/status`. What went live is kept as *last known good*, with every file it
 //! refers to, and a node whose settings are bad or gone starts from that.
 //!
-//! **Invariant:** this crate knows the data plane through [`DataPlane`] and [`Questions`] only; nothing a request waits
+//! **Invariant:** this crate knows the data plane through [`DataPlane`], [`Questions`] and [`Orders`] only; nothing a request waits
 //! for runs here, so a stuck disk or a long compilation never touches one.
 //!
 //! Threads: one for reloads, at most one that prepares, one of `notify`; the admin servers run where
@@ -16,14 +16,18 @@ mod boot;
 mod error;
 pub mod lkg;
 mod load;
+mod orders;
 mod plane;
 mod reload;
 mod state;
+mod tokens;
 mod watch;
 
 pub use admin::{Ask, Servers};
 pub use boot::{Boot, From, boot};
 pub use error::ControlError;
+pub use orders::{Order, Orders, Put, Refused, Wanted};
 pub use plane::{Copies, DataPlane, Progress, Questions, Rejection};
 pub use reload::{Controller, Plan};
 pub use state::{Phase, State};
+pub use tokens::{TokenProblem, Tokens};

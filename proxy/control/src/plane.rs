@@ -1,5 +1,6 @@
 //! What the control plane needs of the data plane.
 
+use crate::tokens::Tokens;
 use aegis_settings::resolved::Validated;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -58,6 +59,9 @@ pub trait Questions: Send + Sync + 'static {
     /// # Errors
     /// A sentence: no URL, or no settings in force yet.
     fn explain(&self, url: &str, method: &str) -> Result<Value, String>;
+
+    /// The tokens in force.
+    fn tokens(&self) -> Arc<Tokens>;
 }
 
 /// Why settings were refused; every problem at once.

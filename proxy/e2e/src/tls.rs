@@ -124,3 +124,26 @@ fn read_head(tls: &mut SslStream<TcpStream>, start: Instant) -> Result<(String, 
         }
     }
 }
+
+/// A connection to `to` for `host` on which HTTP/2 was agreed on; whatever certificate is shown.
+pub fn http2(to: impl ToSocketAddrs, host: &str) -> Result<SslStream<TcpStream>> {
+    let tcp = TcpStream::connect(to)?;
+    tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
+    tcp.set_nodelay(true)?;
+    let mut connector = SslConnector::builder(SslMethod::tls())?;
+    connector.set_verify(SslVerifyMode::NONE);
+    connector.set_alpn_protos(b"\x02h2")?;
+    let tls = match connector
+        .build()
+        .configure()?
+        .verify_hostname(false)
+        .connect(host, tcp)
+    {
+        Ok(tls) => tls,
+        Err(error) => bail!("no TLS with {host}: {error}"),
+    };
+    if tls.ssl().selected_alpn_protocol() != Some(b"h2") {
+        bail!("{host} does not speak HTTP/2");
+    }
+    Ok(tls)
+}

@@ -112,3 +112,51 @@ fn json_says_the_same_to_programs() {
     assert_eq!(error["key"], "sites[0].waf.paranoia");
     assert!(error["at"]["line"].as_u64().unwrap() > 1);
 }
+
+#[test]
+fn seclang_is_compiled_and_a_fault_names_its_file_and_line() {
+    let own = |rules: &str| {
+        before()
+            .file("own.conf", rules)
+            .set("sites[0].waf", json!({ "seclang": ["own.conf"] }))
+    };
+    let (code, text) = check(own(
+        "# two lines\nSecRule ARGS \"@rx (\" \"id:1,phase:2,deny\"\n",
+    ));
+    assert_eq!(code, 78, "{text}");
+    for part in ["own.conf:2: ", "nothing was changed"] {
+        assert!(text.contains(part), "“{part}” is missing in\n{text}");
+    }
+    let (code, text) = check(own("SecRule ARGS:x \"@streq y\" \"id:1,phase:2,deny\"\n"));
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("own.conf: ") && text.contains(" MiB for each"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_module_that_cannot_start_is_found_unless_it_is_left_out() {
+    let broken = before()
+        .file("broken.wasm", "(module)")
+        .set("plugins.broken", json!({ "module": "broken.wasm" }))
+        .set("sites[0].plugins", json!(["broken"]))
+        .written();
+    let path = broken.config_path().display().to_string();
+    let quick = command(&["check", "--quick", "-c", &path]);
+    assert_eq!(quick.status.code(), Some(0), "{quick:?}");
+    let output = command(&["check", "-o", "json", "-c", &path]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = answer["problems"].as_array().unwrap();
+    let problem = problems.iter().find(|p| p["severity"] == "error").unwrap();
+    assert!(
+        problem["message"].as_str().unwrap().contains("broken.wasm"),
+        "{problem}"
+    );
+    assert_eq!(
+        problem["at"]["line"],
+        serde_json::Value::Null,
+        "a file has no line 0"
+    );
+}

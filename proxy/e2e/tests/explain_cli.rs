@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests end them")]
 
 use aegis_testkit::aegis::{Builder, command};
-use aegis_testkit::{Aegis, Origin, Reply};
+use aegis_testkit::{Aegis, Answer, Origin, Reply};
+use e2e::wasm::{Guest, on_body};
 use serde_json::{Value, json};
 
 fn shop(origin: &Origin) -> Builder {
@@ -79,4 +80,72 @@ fn the_running_node_answers_without_the_file() {
     ]);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["route"]["key"], "sites[0]");
+}
+
+/// What the running node says of the request with this answer.
+fn explained(aegis: &Aegis, answer: &Answer) -> String {
+    let socket = aegis.dir().join("admin.sock").display().to_string();
+    let id = answer.header("x-request-id");
+    let output = command(&["explain", id, "--socket", &socket]);
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn why_a_body_was_refused_is_explained_by_its_limit() {
+    let origin = Origin::start(|_| Reply::text("hello"));
+    let aegis = Aegis::before(&origin)
+        .waf()
+        .set("sites[0].waf.text_max", "1KiB")
+        .set("sites[0].waf.held_max", "200KiB")
+        .start();
+    let send = |length: usize, coding: &str| {
+        let request = aegis.curl("/up").body(vec![b'a'; length]);
+        request
+            .header(&format!("Content-Encoding: {coding}"))
+            .send()
+    };
+    for (length, coding, status, why) in [
+        (
+            300 << 10,
+            "identity",
+            413,
+            "more than 204800 bytes, which is waf.held_max (from: sites[0].waf",
+        ),
+        (2_000, "identity", 413, "more than 1024 bytes of text"),
+        (100, "br", 415, "br"),
+    ] {
+        let answer = send(length, coding);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        let text = explained(&aegis, &answer);
+        let head = format!("{status} Refused (limit)   POST");
+        assert!(text.contains(&head) && text.contains("  why  "), "{text}");
+        assert!(text.contains(why), "{text}");
+    }
+}
+
+#[test]
+fn a_request_stopped_by_a_plugins_fault_is_explained_by_it() {
+    let origin = Origin::start(|_| Reply::text("hello"));
+    let more = on_body("unreachable");
+    let trap = Guest {
+        more: &more,
+        ..Guest::default()
+    };
+    let aegis = Aegis::before(&origin)
+        .file("trap.wasm", trap.build())
+        .set(
+            "plugins.trap",
+            json!({ "module": "trap.wasm", "on_error": "deny" }),
+        )
+        .set("sites[0].plugins", json!(["trap"]))
+        .start();
+    let stopped = aegis.curl("/").body("x").send();
+    let text = explained(&aegis, &stopped);
+    assert!(text.contains("503 Refused (fault)   POST"), "{text}");
+    assert!(
+        text.contains("plugin trap gave no verdict (trap)"),
+        "{text}"
+    );
+    let none = explained(&aegis, &aegis.get("/"));
+    assert!(none.contains("no event of this request"), "{none}");
 }

@@ -237,6 +237,50 @@ fn every_kind_of_key_has_counts_of_its_own() {
 }
 
 #[test]
+fn behind_a_trusted_proxy_its_clients_are_limited_and_those_of_ipv6_by_their_network() {
+    let origin = origin();
+    let aegis = limited(&origin, &json!({ "p": hourly(1, &["address"]) }))
+        .set("node.client.trusted_proxies", json!(["127.0.0.1/32"]))
+        .start();
+    for (client, status) in [
+        ("192.0.2.1", 200),
+        ("192.0.2.1", 429),
+        ("192.0.2.2", 200),
+        ("2001:db8:1:1::1", 200),
+        ("2001:db8:1:1:ffff::2", 429),
+        ("2001:db8:1:2::1", 200),
+        ("::ffff:192.0.2.1", 429),
+    ] {
+        let line = format!("X-Forwarded-For: {client}");
+        let answer = aegis.curl("/").header(&line).send();
+        assert_eq!(answer.status, status, "{client}");
+    }
+    // Who is not trusted cannot name himself.
+    let claim = |client: &str| {
+        let line = format!("X-Forwarded-For: {client}");
+        from(aegis.curl("/").header(&line), "127.0.0.2").status
+    };
+    assert_eq!((claim("192.0.2.8"), claim("192.0.2.9")), (200, 429));
+}
+
+#[test]
+fn a_fingerprint_of_tls_has_a_count_of_its_own_whatever_the_address() {
+    let origin = origin();
+    let aegis = limited(&origin, &json!({ "p": hourly(1, &["ja4"]) })).start();
+    let ask = |version: &str, address: &str| {
+        let curl = aegis.curl_tls("a.test", "/").arg(&["--tls-max", version]);
+        from(curl, address).status
+    };
+    let (one, two) = ("127.0.0.1", "127.0.0.2");
+    assert_eq!((ask("1.3", one), ask("1.3", two)), (200, 429));
+    assert_eq!((ask("1.2", one), ask("1.2", two)), (200, 429));
+    // Without TLS there is none, and the address counts.
+    assert_eq!(from(aegis.curl("/"), one).status, 200);
+    assert_eq!(from(aegis.curl("/"), two).status, 200);
+    assert_eq!(from(aegis.curl("/"), two).status, 429);
+}
+
+#[test]
 fn bytes_and_errors_are_charged_when_the_answer_has_ended() {
     let origin = origin();
     let bytes = json!({ "of": "bytes", "limit": "10KiB", "window": "1h" });

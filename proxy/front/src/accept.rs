@@ -4,7 +4,7 @@ use crate::door::{Drained, Shared};
 use crate::listeners::Side;
 use crate::refusal::Refusal;
 use crate::serve::{Accepted, serve};
-use aegis_identity::Refuse;
+use aegis_identity::{Connection, Refuse};
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_ACCEPTED, CONNECTIONS_OPEN};
 use pingora_core::apps::ServerApp;
@@ -64,8 +64,18 @@ where
             }
         };
         back_off = BACK_OFF_FIRST;
+        // Before a place is taken: who is banned must not hold one.
+        let turn_away = |why: Refusal| {
+            let local = fixed_local.or_else(|| tcp.local_addr().ok());
+            let refused = Connection::new(0, peer, local.unwrap_or(peer), None);
+            why.tell(&*shared.app, &refused);
+        };
+        if shared.app.keeps_out(canonical(peer).ip()) {
+            turn_away(Refusal::Banned);
+            continue;
+        }
         let Some(place) = Place::take(&shared.open, shared.config.connections_max) else {
-            Refusal::Cap.count();
+            turn_away(Refusal::Cap);
             continue;
         };
         CONNECTIONS_ACCEPTED.inc();

@@ -58,15 +58,34 @@ impl Conn {
     ///
     /// It reads, because a socket's readiness is a guess until somebody has.
     pub(crate) async fn wait_for_byte(&mut self) -> bool {
+        self.taken < self.ahead.len() || self.read_more().await
+    }
+
+    /// What was read and not asked for yet.
+    pub(crate) fn ahead(&self) -> &[u8] {
+        self.ahead.get(self.taken..).unwrap_or_default()
+    }
+
+    /// Forgets the first bytes of [`Conn::ahead`].
+    pub(crate) fn skip(&mut self, bytes: usize) {
+        self.taken += bytes;
+        if self.taken >= self.ahead.len() {
+            self.ahead = Vec::new();
+            self.taken = 0;
+        }
+    }
+
+    /// Reads once and adds to [`Conn::ahead`]; `false` if the client ends before.
+    pub(crate) async fn read_more(&mut self) -> bool {
         // The scratch is not part of the future, which waits in memory for as long as the client is silent.
         let read = poll_fn(|cx| {
             let mut scratch = [MaybeUninit::uninit(); AHEAD];
             let mut scratch = ReadBuf::uninit(&mut scratch);
             ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut scratch))?;
-            self.ahead = scratch.filled().to_vec();
-            Poll::Ready(io::Result::Ok(()))
+            self.ahead.extend_from_slice(scratch.filled());
+            Poll::Ready(io::Result::Ok(!scratch.filled().is_empty()))
         });
-        read.await.is_ok() && !self.ahead.is_empty()
+        read.await.unwrap_or(false)
     }
 
     /// The socket itself. What was read ahead is not there any more.
@@ -108,15 +127,12 @@ impl AsyncRead for Conn {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let waiting = this.ahead.get(this.taken..).unwrap_or_default();
+        let waiting = this.ahead();
         if !waiting.is_empty() {
             let now = waiting.get(..buf.remaining()).unwrap_or(waiting);
             buf.put_slice(now);
-            this.taken += now.len();
-            if this.taken >= this.ahead.len() {
-                this.ahead = Vec::new();
-                this.taken = 0;
-            }
+            let taken = now.len();
+            this.skip(taken);
             return Poll::Ready(Ok(()));
         }
         if !this.read_ahead || buf.remaining() >= AHEAD {

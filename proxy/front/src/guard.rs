@@ -73,7 +73,7 @@ impl Guard {
     ) -> Self {
         let connection = Arc::clone(connection);
         if connection.tls.as_ref().and_then(|tls| tls.alpn) == Some(Alpn::H2) {
-            Self::Http2(Box::new(Http2::new(connection)))
+            Self::Http2(Box::new(Http2::new(connection, refuse)))
         } else {
             Self::Http1(Box::new(Http1::new(connection, refuse, head_timeout)))
         }

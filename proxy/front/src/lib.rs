@@ -14,7 +14,8 @@
 //! - the set of listeners changes while it serves ([`Listeners`]): all of a change or nothing of it, and a connection
 //!   outlives whatever happens to its listener by the grace;
 //! - every wait for a client has an end: handshake, first byte, bytes it does not take, farewell;
-//! - nothing a client does is logged above debug; it is counted by reason.
+//! - nothing a client does is in the process log above debug; it is counted by reason, and what ends a connection without
+//!   an answer is told to the app, which writes a line of it.
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -24,6 +25,7 @@ mod door;
 mod ending;
 pub mod guard;
 mod listeners;
+mod proxied;
 mod refusal;
 mod serve;
 mod tls;

@@ -8,13 +8,13 @@
 use crate::bind::{BindError, listener, listener_instead_of, overlap, share};
 use crate::tls::acceptor;
 use aegis_certs::Certificates;
-use aegis_settings::model::Listener;
+use aegis_settings::model::{Listener, ProxyProtocol};
 use arc_swap::ArcSwapOption;
 use boring::ssl::SslAcceptor;
 use parking_lot::Mutex;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -24,6 +24,7 @@ pub(crate) type Stop = watch::Receiver<bool>;
 /// A listener as its accept loop and its connections see it.
 pub(crate) struct Side {
     tls: ArcSwapOption<SslAcceptor>,
+    proxied: AtomicBool,
     stop: Stop,
     grace_ms: AtomicU64,
 }
@@ -35,6 +36,11 @@ impl Side {
     /// What a handshake begins with; `None` where plain HTTP is spoken.
     pub(crate) fn acceptor(&self) -> Option<Arc<SslAcceptor>> {
         self.tls.load_full()
+    }
+
+    /// Whether a header of the PROXY protocol comes first.
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.proxied.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stop(&self) -> Stop {
@@ -188,6 +194,9 @@ impl Listeners {
                     if one.written.reuse_port != written.reuse_port {
                         share(&one.socket, written.reuse_port);
                     }
+                    one.side
+                        .proxied
+                        .store(is_proxied(&written), Ordering::Relaxed);
                     one.written = written;
                     open.push(one);
                 }
@@ -230,6 +239,7 @@ impl Listeners {
         let (stop, stopped) = watch::channel(false);
         let side = Arc::new(Side {
             tls: ArcSwapOption::from(tls),
+            proxied: AtomicBool::new(is_proxied(&written)),
             stop: stopped,
             grace_ms: AtomicU64::new(NO_GRACE_OF_ITS_OWN),
         });
@@ -271,6 +281,10 @@ impl Open {
         // Nobody listens to it when its accept loop never began.
         let _nobody = self.stop.send(true);
     }
+}
+
+fn is_proxied(listener: &Listener) -> bool {
+    listener.proxy_protocol == ProxyProtocol::Required
 }
 
 /// A socket for a new listener, in place of those of `former` that are in its way.

@@ -1,5 +1,6 @@
 //! Why a connection ended before a request could be read.
 
+use aegis_identity::{Connection, Refuse};
 use aegis_telemetry::events::ConnectionRefused;
 use boring::ssl::Error as TlsError;
 
@@ -8,6 +9,8 @@ use boring::ssl::Error as TlsError;
 pub(crate) enum Refusal {
     /// `node.client.connections_max` is reached.
     Cap,
+    /// A verdict of the node keeps the peer out.
+    Banned,
     /// The kernel gave no socket: too many open files, no memory.
     Accept,
     /// No handshake within its time.
@@ -28,6 +31,18 @@ pub(crate) enum Refusal {
     TlsError,
     /// There is no certificate to show.
     NoCertificate,
+    /// A header of the PROXY protocol is due, and the peer is none whose word is believed.
+    ProxyUntrusted,
+    /// No header of the PROXY protocol within the time of a handshake.
+    ProxyTimeout,
+    /// The peer went away before its header was whole; health checks of load balancers do.
+    ProxyClosed,
+    /// What came is no header of the PROXY protocol.
+    ProxyAbsent,
+    /// A header of the PROXY protocol that is longer than is read.
+    ProxyTooLong,
+    /// A header of the PROXY protocol that is none.
+    ProxyMalformed,
     /// The site asks clients for a certificate, and this one showed none.
     NoClientCertificate,
     /// The client's certificate is of nobody the site believes, over, revoked or too long.
@@ -40,6 +55,7 @@ impl Refusal {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Cap => "cap",
+            Self::Banned => "banned",
             Self::Accept => "accept",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeClosed => "handshake_closed",
@@ -50,17 +66,33 @@ impl Refusal {
             Self::TlsAlert => "tls_alert",
             Self::TlsError => "tls_error",
             Self::NoCertificate => "no_certificate",
+            Self::ProxyUntrusted => "proxy_untrusted",
+            Self::ProxyTimeout => "proxy_timeout",
+            Self::ProxyClosed => "proxy_closed",
+            Self::ProxyAbsent => "proxy_absent",
+            Self::ProxyTooLong => "proxy_too_long",
+            Self::ProxyMalformed => "proxy_malformed",
             Self::NoClientCertificate => "no_client_certificate",
             Self::ClientCertificate => "client_certificate",
             Self::Silent => "silent",
         }
     }
 
+    /// Counts it.
     pub(crate) fn count(self) {
         ConnectionRefused {
             reason: self.as_str(),
         }
         .emit();
+    }
+
+    /// Counts it, and has the line written. Who left by himself was not refused, and has none: the probes of load
+    /// balancers would fill the log.
+    pub(crate) fn tell(self, app: &dyn Refuse, connection: &Connection) {
+        self.count();
+        if !matches!(self, Self::HandshakeClosed | Self::ProxyClosed) {
+            app.cut(connection, self.as_str());
+        }
     }
 
     /// Reads the TLS library's mind.

@@ -5,6 +5,7 @@ use crate::conn::{Conn, Transport};
 use crate::door::Shared;
 use crate::guard::Guard;
 use crate::listeners::{Side, Stop};
+use crate::proxied::read_header;
 use crate::refusal::Refusal;
 use crate::tls::{facts, handshake};
 use crate::wire::{FIRST_MAX, Wire};
@@ -50,29 +51,40 @@ where
         local,
         side,
     } = accepted;
-    let facts_of =
-        |tls: Option<TlsFacts>| Arc::new(Connection::new(shared.next_id(), peer, local, tls));
-    let Some(acceptor) = side.acceptor() else {
-        let mut conn = Conn::new(tcp, peer, local, false);
-        let came = within_idle_time(conn.wait_for_byte(), stop, shared).await;
+    let acceptor = side.acceptor();
+    let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
+    let client = if side.is_proxied() {
+        read_header(&mut conn, peer, local, shared).await?
+    } else {
+        None
+    };
+    let facts_of = |tls: Option<TlsFacts>| {
+        let connection = Connection::new(shared.next_id(), peer, local, tls);
+        Arc::new(match client {
+            Some(client) => connection.on_behalf_of(client),
+            None => connection,
+        })
+    };
+    let Some(acceptor) = acceptor else {
+        let connection = facts_of(None);
+        let came = within_idle_time(conn.wait_for_byte(), &connection, stop, shared).await;
         return came
-            .then(|| wired(conn, facts_of(None), shared))
+            .then(|| wired(conn, connection, shared))
             .flatten()
             .map(|wire| Box::new(wire) as Stream);
     };
-    let conn = Conn::new(tcp, peer, local, true);
     let shaken = timeout(shared.config.handshake_timeout, handshake(&acceptor, conn)).await;
     let stream = match shaken.unwrap_or(Err(Refusal::HandshakeTimeout)) {
         Ok(stream) => stream,
         Err(refusal) => {
-            refusal.count();
+            refusal.tell(&*shared.app, &facts_of(None));
             return None;
         }
     };
     let agreed = match facts(stream.ssl()) {
         Ok(agreed) => agreed,
         Err(refusal) => {
-            refusal.count();
+            refusal.tell(&*shared.app, &facts_of(None));
             return None;
         }
     };
@@ -82,8 +94,9 @@ where
     } else {
         1
     };
-    let mut wire = wired(stream, facts_of(Some(agreed)), shared)?;
-    let came = within_idle_time(wire.wait_for(wanted), stop, shared).await;
+    let connection = facts_of(Some(agreed));
+    let mut wire = wired(stream, Arc::clone(&connection), shared)?;
+    let came = within_idle_time(wire.wait_for(wanted), &connection, stop, shared).await;
     came.then(|| Box::new(wire) as Stream)
 }
 
@@ -104,15 +117,19 @@ where
 /// Whether first bytes come before the idle time is over and before the door closes.
 async fn within_idle_time<A>(
     first: impl Future<Output = bool>,
+    connection: &Connection,
     stop: &Stop,
     shared: &Shared<A>,
-) -> bool {
+) -> bool
+where
+    A: Refuse + 'static,
+{
     let mut stop = stop.clone();
     tokio::select! {
         biased;
         came = first => came,
         () = sleep(shared.config.idle_timeout) => {
-            Refusal::Silent.count();
+            Refusal::Silent.tell(&*shared.app, connection);
             false
         }
         () = closed(&mut stop) => false,

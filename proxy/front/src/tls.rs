@@ -3,18 +3,22 @@
 use crate::conn::Conn;
 use crate::refusal::Refusal;
 use aegis_certs::{Certificates, ClientAuth, Protocols, apply_policy, subject};
-use aegis_identity::{Alpn, Asked, ClientCertificate, TlsFacts};
+use aegis_identity::{Alpn, Asked, ClientCertificate, Ja4, TlsFacts};
 use aegis_settings::model::{ListenerTls, TlsPreset};
 use aegis_telemetry::metrics::TLS_HANDSHAKES;
 use boring::asn1::Asn1Time;
 use boring::error::ErrorStack;
+use boring::ex_data::Index;
 use boring::ssl::{
-    ClientHello, ExtensionType, NameType, SelectCertError, SslAcceptor, SslMethod, SslRef,
+    ClientHello, ExtensionType, NameType, SelectCertError, Ssl, SslAcceptor, SslMethod, SslRef,
     SslVersion,
 };
 use pingora_core::protocols::tls::SslStream;
 use pingora_core::protocols::tls::server::prepare_tls_stream;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+/// Where a connection keeps the fingerprint of its `ClientHello` until the handshake is done.
+static FINGERPRINT: LazyLock<Option<Index<Ssl, Ja4>>> = LazyLock::new(|| Ssl::new_ex_index().ok());
 
 /// What a TLS listener accepts with.
 ///
@@ -45,6 +49,7 @@ fn choose(
     protocols: Protocols,
     mut hello: ClientHello<'_>,
 ) -> Result<(), SelectCertError> {
+    fingerprint(&mut hello);
     let store = certificates.current();
     let name = hello.servername(NameType::HOST_NAME);
     let asking = store.client_auth(name).map(Arc::clone);
@@ -59,6 +64,13 @@ fn choose(
     asking
         .map_or(Ok(()), |asking| asking.ask(hello.ssl_mut()))
         .map_err(|_| SelectCertError::ERROR)
+}
+
+/// Keeps what the client's offer says of its program; some microseconds of a handshake.
+fn fingerprint(hello: &mut ClientHello<'_>) {
+    if let (Some(place), Some(ja4)) = (*FINGERPRINT, Ja4::of_client_hello(hello.as_bytes())) {
+        hello.ssl_mut().set_ex_data(place, ja4);
+    }
 }
 
 /// Shakes hands.
@@ -91,6 +103,7 @@ pub(crate) fn facts(ssl: &SslRef) -> Result<TlsFacts, Refusal> {
         sni: ssl.servername(NameType::HOST_NAME).and_then(server_name),
         alpn: ssl.selected_alpn_protocol().and_then(Alpn::from_wire),
         group: ssl.curve_name(),
+        ja4: FINGERPRINT.and_then(|place| ssl.ex_data(place).copied()),
     })
 }
 

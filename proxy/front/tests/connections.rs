@@ -49,6 +49,7 @@ fn past_the_cap_a_connection_is_closed_and_counted_until_another_ends() {
     get(&mut second, "/");
     assert!(is_closed(&mut door.connect()));
     assert_eq!(refused("cap"), before + 1);
+    assert_eq!(door.told(), ["cap"]);
     drop(first);
     until("there is room again", || {
         let mut next = door.connect();
@@ -71,6 +72,7 @@ fn a_client_that_never_shakes_hands_is_closed() {
     let before = refused("handshake_timeout");
     assert!(is_closed(&mut door.connect()));
     until("it is counted", || refused("handshake_timeout") > before);
+    until("it is told", || door.told() == ["handshake_timeout"]);
     // One that goes on and on is closed as well.
     let mut dripping = door.connect();
     dripping.write_all(b"\x16\x03\x01").unwrap();
@@ -92,6 +94,7 @@ fn a_client_that_never_asks_is_closed() {
     until("it is counted", || refused("silent") > before);
     let mut shaken = shake(client(), "a", door.addresses[1]).unwrap();
     assert!(is_closed(&mut shaken));
+    until("both are told", || door.told() == ["silent", "silent"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod support;
 
 use aegis_front::DoorConfig;
 use aegis_settings::model::TlsPreset::Intermediate;
+use aegis_testkit::h2::{PREFACE, frame, kind};
 use boring::ssl::SslStream;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -133,21 +134,12 @@ fn a_request_in_pieces_and_one_behind_another_are_served() {
     assert!(get(&mut tcp, "/").starts_with("plain"));
 }
 
-fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags, 0, 0, 0, 0]);
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
 fn http2(door: &Running) -> SslStream<TcpStream> {
     let mut builder = client();
     builder.set_alpn_protos(b"\x02h2").unwrap();
     let mut stream = shake(builder, "a", door.addresses[1]).unwrap();
-    stream
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        .unwrap();
-    stream.write_all(&frame(4, 0, b"")).unwrap();
+    stream.write_all(PREFACE).unwrap();
+    stream.write_all(&frame(kind::SETTINGS, 0, 0, b"")).unwrap();
     stream
 }
 
@@ -156,10 +148,11 @@ fn a_flood_of_frames_cuts_the_connection_and_is_counted() {
     let door = both();
     let before = cut("h2_settings_flood");
     let mut stream = http2(&door);
-    let flood = frame(4, 0, b"").repeat(200);
+    let flood = frame(kind::SETTINGS, 0, 0, b"").repeat(200);
     // It may be cut while it still sends.
     stream.write_all(&flood).ok();
     until("it is cut", || cut("h2_settings_flood") == before + 1);
+    assert_eq!(door.told(), ["h2_settings_flood"]);
     let mut came = [0; 4096];
     while stream.read(&mut came).is_ok_and(|read| read > 0) {}
 }
@@ -170,8 +163,10 @@ fn pings_of_a_calm_client_are_answered() {
     let mut stream = http2(&door);
     let mut came = Vec::new();
     for round in 0..50_u8 {
-        stream.write_all(&frame(6, 0, &[round; 8])).unwrap();
-        let pong = frame(6, 1, &[round; 8]);
+        stream
+            .write_all(&frame(kind::PING, 0, 0, &[round; 8]))
+            .unwrap();
+        let pong = frame(kind::PING, 1, 0, &[round; 8]);
         while !came.windows(17).any(|part| part == pong) {
             let mut part = [0; 256];
             let read = stream.read(&mut part).unwrap();

@@ -1,6 +1,6 @@
 //! One connection of a client.
 
-use crate::AddressText;
+use crate::{AddressText, Ja4};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Connection {
     /// The other end of the socket.
     pub peer: SocketAddr,
+    /// The client: who a trusted load balancer says is at its other end (PROXY protocol), else the peer.
+    pub client: SocketAddr,
     /// Our end.
     pub local: SocketAddr,
     /// TLS; `None` on a plain connection.
@@ -25,6 +27,7 @@ impl Connection {
         let peer = canonical(peer);
         Self {
             peer,
+            client: peer,
             local: canonical(local),
             tls,
             id,
@@ -32,10 +35,24 @@ impl Connection {
         }
     }
 
+    /// Made on behalf of `client`, says the peer, who is trusted.
+    #[must_use]
+    pub fn on_behalf_of(mut self, client: SocketAddr) -> Self {
+        self.client = canonical(client);
+        self.client_text = AddressText::new(self.client.ip());
+        self
+    }
+
     /// The client's address.
     #[must_use]
     pub const fn client(&self) -> IpAddr {
-        self.peer.ip()
+        self.client.ip()
+    }
+
+    /// Whether the client's address is what somebody told, and not the other end of the socket.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.client != self.peer
     }
 
     /// The client's address as text; written once for all requests.
@@ -54,6 +71,12 @@ impl Connection {
     #[must_use]
     pub fn sni(&self) -> Option<&str> {
         self.tls.as_ref()?.sni.as_deref()
+    }
+
+    /// Fingerprint of the client's TLS.
+    #[must_use]
+    pub fn ja4(&self) -> Option<&str> {
+        self.tls.as_ref()?.ja4.as_ref().map(Ja4::as_str)
     }
 
     /// What the client was asked for in the handshake, if it was.
@@ -86,6 +109,8 @@ pub struct TlsFacts {
     pub alpn: Option<Alpn>,
     /// Key exchange group, as in `X25519MLKEM768`; a resumed TLS 1.2 session has none.
     pub group: Option<&'static str>,
+    /// Fingerprint of what the client offered.
+    pub ja4: Option<Ja4>,
     /// The client was asked for a certificate.
     pub asked: Option<Box<Asked>>,
 }
@@ -162,6 +187,23 @@ mod tests {
         assert_eq!(connection.local, "127.0.0.1:443".parse().unwrap());
         assert_eq!(connection.client_text(), "192.0.2.7");
         assert_eq!(connection.scheme(), "http");
+    }
+
+    #[test]
+    fn a_connection_on_behalf_of_somebody_has_his_address_and_keeps_the_peers() {
+        let (peer, local) = (
+            "10.0.0.1:5".parse().unwrap(),
+            "10.0.0.2:443".parse().unwrap(),
+        );
+        let direct = Connection::new(1, peer, local, None);
+        assert!(!direct.is_told());
+        let told = direct.on_behalf_of("[::ffff:192.0.2.7]:4711".parse().unwrap());
+        assert_eq!(
+            (told.peer, told.client),
+            (peer, "192.0.2.7:4711".parse().unwrap())
+        );
+        assert_eq!(told.client_text(), "192.0.2.7");
+        assert!(told.is_told());
     }
 
     #[test]

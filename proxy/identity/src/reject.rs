@@ -5,6 +5,7 @@
 
 use crate::Connection;
 use std::fmt;
+use std::net::IpAddr;
 
 /// Makes [`Reject`] out of one table, so that word, status and sentence stand beside each other.
 macro_rules! rejects {
@@ -117,11 +118,26 @@ impl fmt::Display for Reject {
 
 impl std::error::Error for Reject {}
 
-/// What answers a client whose bytes are refused.
+/// What answers a client whose bytes are refused, and knows whose word is believed.
 pub trait Refuse: Send + Sync {
+    /// Whether a peer may say, by the PROXY protocol, for whom it connects.
+    fn trusts(&self, _peer: IpAddr) -> bool {
+        false
+    }
+
     /// The whole answer, head and page, after which the connection ends; counted and logged by whoever makes it.
     /// `head` is what has come of the request's head, however little.
     fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8>;
+
+    /// Whether the other end of a socket is kept out by a verdict; asked before anything is spent on it, and counted there.
+    fn keeps_out(&self, peer: IpAddr) -> bool {
+        let _ = peer;
+        false
+    }
+
+    /// A connection, or a stream of it, was ended in a way that HTTP cannot tell its client: by a close, a TLS alert,
+    /// `RST_STREAM` or `GOAWAY`. Whoever calls has counted it; this writes the line.
+    fn cut(&self, connection: &Connection, why: &'static str);
 }
 
 #[cfg(test)]

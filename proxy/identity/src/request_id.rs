@@ -75,6 +75,18 @@ impl RequestId {
     }
 }
 
+/// Longest id that somebody else gave a request.
+const GIVEN_MAX: usize = 128;
+
+/// An id that a trusted proxy gave a request, if it can stand in a log, a page and a field as it is: 1 to 128 letters,
+/// digits and `- . _ ~ + / = : @`.
+#[must_use]
+pub fn given_id(value: &[u8]) -> Option<&str> {
+    let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=:@".contains(byte);
+    let fits = (1..=GIVEN_MAX).contains(&value.len()) && value.iter().all(good);
+    fits.then(|| std::str::from_utf8(value).ok()).flatten()
+}
+
 fn digit(character: u8) -> Option<u8> {
     let place = ALPHABET.iter().position(|&c| c == character)?;
     u8::try_from(place).ok()
@@ -193,6 +205,37 @@ mod tests {
             "01ARZ3NDEK00000000000000é",
         ] {
             assert_eq!(text.parse::<RequestId>(), Err(RequestIdError), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_somebody_else_is_taken_if_it_can_stand_anywhere() {
+        let longest = "a".repeat(GIVEN_MAX);
+        for good in [
+            "1",
+            "01JD8Z3V6QK5T2M9B4XW7RCNHE",
+            "6f1c2f0e-8b0e-4d5e-9d3a-0c1b2a3d4e5f",
+            "Root=1-67891233-ab",
+            "a/b+c==:@~._",
+            &longest,
+        ] {
+            assert_eq!(given_id(good.as_bytes()), Some(good));
+        }
+        let longer = "a".repeat(GIVEN_MAX + 1);
+        for bad in [
+            "",
+            " ",
+            "a b",
+            "a,b",
+            "a\"b",
+            "a<b",
+            "a\r\nb",
+            "a;b",
+            "caf\u{e9}",
+            "a\0",
+            &longer,
+        ] {
+            assert_eq!(given_id(bad.as_bytes()), None, "{bad:?}");
         }
     }
 

@@ -13,6 +13,7 @@ fn route(path: &str, methods: &[&str]) -> Arc<Route> {
         key: path.to_owned(),
         path: path.to_owned(),
         methods: methods.iter().map(|&m| m.to_owned()).collect(),
+        allowed: Vec::new(),
         action: Action::Respond {
             status: 200,
             content_type: "text/plain".to_owned(),

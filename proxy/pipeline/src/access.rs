@@ -3,10 +3,12 @@
 use crate::ctx::Ctx;
 use crate::facts;
 use crate::fault::Fault;
+use crate::inspect::event;
 use crate::limits::stage as limits;
 use crate::live::Live;
-use aegis_identity::{Connection, RequestId};
-use aegis_telemetry::access::Record;
+use crate::verdicts;
+use aegis_identity::{AddressText, Connection, RequestId};
+use aegis_telemetry::access::{Cut, Record};
 use aegis_telemetry::metrics::{self, WafVerdict};
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
@@ -18,6 +20,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         .response_written()
         .map_or(0, |head| head.status.as_u16());
     let duration = ctx.started.elapsed();
+    verdicts::observe(ctx);
     limits::charge(ctx, status, session.body_bytes_sent() as u64, duration);
     let cache = ctx.cache.result(&session.cache);
     if let Some(cache) = cache {
@@ -41,6 +44,9 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         // The others were counted with their event.
         routed.site_plan.metrics.waf(verdict);
     }
+    if let Some(fault) = ctx.fault {
+        event::stopped(session, ctx, fault);
+    }
     let starting = live.node();
     let node = ctx
         .snapshot
@@ -58,8 +64,9 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
     };
     access.log(&Record {
         time: ctx.time,
-        request_id: ctx.id.as_str(),
+        request_id: ctx.request_id(),
         client: ctx.client_text(),
+        peer: ctx.proxy_text().as_deref(),
         method: head.method.as_str().as_bytes(),
         scheme: ctx.scheme(),
         host,
@@ -84,7 +91,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         client_cert: ctx
             .client_certificate()
             .map(|shown| (&*shown.subject, &*shown.fingerprint)),
-        ja4: None,
+        ja4: ctx.connection().and_then(Connection::ja4),
         waf: ctx.waf.map(WafVerdict::as_str),
         error: ctx.fault.map(Fault::as_str),
         limit,
@@ -108,6 +115,7 @@ pub(crate) fn refused(
 ) {
     metrics::site("none").request(fault.status(), Duration::ZERO);
     let node = live.node();
+    verdicts::observe_refused(&node, connection, id, fault);
     let Some(access) = &node.access else {
         return;
     };
@@ -120,12 +128,15 @@ pub(crate) fn refused(
         Some(end) => line.split_at(end),
         None => (line, &[][..]),
     };
+    let told = connection.filter(|connection| connection.is_told());
+    let peer = told.map(|connection| AddressText::new(connection.peer.ip()));
     let target = target.trim_ascii_start();
     let target = target.get(..memchr::memrchr(b' ', target).unwrap_or(target.len()));
     access.log(&Record {
         time: SystemTime::now(),
         request_id: id.as_str(),
         client: connection.map_or("0.0.0.0", Connection::client_text),
+        peer: peer.as_deref(),
         method,
         scheme: connection.map_or("http", Connection::scheme),
         host: &[],
@@ -144,11 +155,26 @@ pub(crate) fn refused(
         referer: None,
         tls_version: connection.and_then(Connection::tls_version),
         client_cert: None,
-        ja4: None,
+        ja4: connection.and_then(Connection::ja4),
         waf: None,
         error: Some(fault.as_str()),
         limit: None,
         would_limit: None,
         kind: "refused",
     });
+}
+
+/// A connection, or a stream of it, that ended without an answer.
+pub(crate) fn cut(live: &Live, connection: &Connection, why: &'static str) {
+    if let Some(access) = &live.node().access {
+        access.log_cut(&Cut {
+            time: SystemTime::now(),
+            client: connection.client_text(),
+            local: Some(connection.local),
+            connection: connection.id,
+            tls_version: connection.tls_version(),
+            sni: connection.sni(),
+            error: why,
+        });
+    }
 }

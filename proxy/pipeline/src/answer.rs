@@ -14,8 +14,8 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use std::time::{Duration, SystemTime};
 
-/// Methods a `405` names.
-const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+/// Methods a `405` names where no route was chosen yet.
+const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 /// How long, and how much, a client that still sends may go on after its answer, so that it can read that answer: closing
 /// a socket with unread bytes resets the connection, and there are clients that take the reset of an HTTP/2 stream for
 /// the whole answer.
@@ -147,7 +147,7 @@ pub(crate) async fn send_page(
         .map(HeaderValue::as_bytes);
     let page = Page::new(
         fault,
-        &ctx.id,
+        ctx.request_id(),
         SystemTime::now(),
         accept,
         ctx.more.as_ref().map(|more| more.as_str()),
@@ -164,7 +164,8 @@ pub(crate) async fn send_page(
         head.insert_header("Retry-After", seconds)?;
     }
     if fault == Fault::Method {
-        head.insert_header("Allow", ALLOW)?;
+        let allow = ctx.routed().map(|routed| routed.plan.methods.allow());
+        head.insert_header("Allow", allow.unwrap_or(ALLOW))?;
     }
     write(session, ctx, head, page.body).await
 }
@@ -172,8 +173,7 @@ pub(crate) async fn send_page(
 /// Ends a request that failed inside Pingora; gives the status of the page.
 pub(crate) async fn send_fault(session: &mut Session, ctx: &mut Ctx, error: &Error) -> u16 {
     let fault = Fault::of(error);
-    let request = ctx.id;
-    tracing::debug!(request = request.as_str(), fault = fault.as_str(), %error, "request failed");
+    tracing::debug!(request = ctx.request_id(), fault = fault.as_str(), %error, "request failed");
     // Pingora closes the connection after an error; the page must say so.
     session.set_keepalive(None);
     let sent = match ctx.answer.take() {
@@ -181,7 +181,7 @@ pub(crate) async fn send_fault(session: &mut Session, ctx: &mut Ctx, error: &Err
         None => send_page(session, ctx, fault).await,
     };
     if let Err(error) = sent {
-        tracing::debug!(request = request.as_str(), %error, "page not sent");
+        tracing::debug!(request = ctx.request_id(), %error, "page not sent");
     }
     ctx.fault.unwrap_or(fault).status()
 }
@@ -206,7 +206,7 @@ async fn write(
     if !bodiless {
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
-    head.insert_header("X-Request-Id", ctx.id.as_str())?;
+    head.insert_header("X-Request-Id", ctx.request_id())?;
     gate::strict_transport(&mut head, ctx)?;
     limits::fields(&mut head, ctx)?;
     let unread = !session.is_body_done();

@@ -1,11 +1,13 @@
 //! The application a connection is handed to: Pingora's proxy with our time-outs and our HTTP/2 bounds.
 
+use crate::access;
 use crate::cache::Cache;
 use crate::fault::Fault;
 use crate::live::Live;
 use crate::proxy::Proxy;
 use crate::refusal::{self, Refusals};
 use crate::retry;
+use crate::verdicts;
 use aegis_identity::{Connection, Refuse, Reject};
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -15,6 +17,7 @@ use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,9 +127,21 @@ impl HttpServerApp for Http {
 }
 
 impl Refuse for App {
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.0.live.node().hops.trusts(peer)
+    }
+
     fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8> {
         let head = head.get(..LOGGED).unwrap_or(head);
         refusal::answer(&self.0.live, Some(connection), head, Fault::Rejected(why))
+    }
+
+    fn keeps_out(&self, peer: IpAddr) -> bool {
+        verdicts::keeps_out(&self.0.live.node().verdicts, peer)
+    }
+
+    fn cut(&self, connection: &Connection, why: &'static str) {
+        access::cut(&self.0.live, connection, why);
     }
 }
 

@@ -3,12 +3,15 @@
 use crate::answer::Answer;
 use crate::cache::CacheCtx;
 use crate::fault::Fault;
+use crate::hearsay::Hearsay;
 use crate::inspect::Inspection;
 use crate::limits::stage::Asked;
+use crate::live::Live;
 use crate::snapshot::{Place, Routed, Snapshot};
-use aegis_identity::{ClientCertificate, Connection, RequestId};
+use aegis_identity::{AddressText, ClientCertificate, Connection, RequestId};
 use aegis_origin::{Endpoint, Pool};
 use aegis_telemetry::metrics::WafVerdict;
+use aegis_verdicts::FaultKind;
 use http::Version;
 use pingora_error::Error;
 use pingora_proxy::Session;
@@ -24,6 +27,8 @@ pub struct Ctx {
     pub(crate) started: Instant,
     pub(crate) version: Version,
     connection: Option<Arc<Connection>>,
+    /// What trusted proxies told of it.
+    hearsay: Option<Box<Hearsay>>,
     /// The cache asks for itself, for whoever asked before.
     pub(crate) is_subrequest: bool,
     /// The one configuration this request is served by; `None` while the node starts.
@@ -43,6 +48,12 @@ pub struct Ctx {
     pub(crate) inspection: Option<Box<Inspection>>,
     /// The gravest thing the WAF said.
     pub(crate) waf: Option<WafVerdict>,
+    /// What its client did wrong, as a plugin says.
+    pub(crate) offence: Option<FaultKind>,
+    /// A module has said why it stopped the request.
+    pub(crate) explained: bool,
+    /// The plugin without a verdict that ended the request, and its kind of fault.
+    pub(crate) no_verdict: Option<Box<(String, &'static str)>>,
     pub(crate) origin: OriginCtx,
     pub(crate) cache: CacheCtx,
 }
@@ -71,6 +82,7 @@ impl Ctx {
             started: Instant::now(),
             version: Version::HTTP_11,
             connection: None,
+            hearsay: None,
             is_subrequest: false,
             snapshot: None,
             place: None,
@@ -81,37 +93,101 @@ impl Ctx {
             answer: None,
             inspection: None,
             waf: None,
+            offence: None,
+            explained: false,
+            no_verdict: None,
             origin: OriginCtx::default(),
             cache: CacheCtx::default(),
         }
     }
 
     /// Takes what is known before the first stage.
-    pub(crate) fn begin(&mut self, session: &Session, snapshot: Option<Arc<Snapshot>>) {
+    pub(crate) fn begin(&mut self, session: &Session, live: &Live) {
         self.version = session.req_header().version;
         self.connection = connection(session);
         self.is_subrequest = session.is_subrequest();
-        self.snapshot = snapshot;
+        self.snapshot = live.snapshot();
         self.is_refresh = session.is_subrequest();
+        if let Some(connection) = &self.connection {
+            let starting;
+            let hops = match &self.snapshot {
+                Some(snapshot) => &snapshot.node.hops,
+                None => {
+                    starting = live.node();
+                    &starting.hops
+                }
+            };
+            self.hearsay = Hearsay::of(hops, connection, &session.req_header().headers);
+        }
     }
 
     pub(crate) fn connection(&self) -> Option<&Connection> {
         self.connection.as_deref()
     }
 
-    /// The client: the other end of the connection, since no hop before us is trusted yet.
+    /// The client: whom trusted proxies name, else the other end of the connection. Whoever wants to know who asks, asks
+    /// here. The port is 0 where it is not known.
     pub(crate) fn client(&self) -> SocketAddr {
-        self.connection()
-            .map_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), |c| c.peer)
+        match (&self.hearsay, self.connection()) {
+            (Some(hearsay), _) => hearsay.told.client,
+            (None, Some(connection)) => connection.client,
+            (None, None) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+        }
     }
 
     pub(crate) fn client_text(&self) -> &str {
-        self.connection().map_or("0.0.0.0", Connection::client_text)
+        match (&self.hearsay, self.connection()) {
+            (Some(hearsay), _) => hearsay.client_text.as_str(),
+            (None, Some(connection)) => connection.client_text(),
+            (None, None) => "0.0.0.0",
+        }
     }
 
-    /// `https` or `http`.
+    /// Whether the client's address is what somebody told, by a field or by the PROXY protocol, and not the other end of
+    /// the socket: nothing below HTTP ever sees a packet of it.
+    pub(crate) fn is_forwarded(&self) -> bool {
+        let named = self
+            .hearsay
+            .as_ref()
+            .is_some_and(|hearsay| hearsay.told.named);
+        named || self.connection().is_some_and(Connection::is_told)
+    }
+
+    /// The other end of the socket, where that is not the client.
+    pub(crate) fn proxy_text(&self) -> Option<AddressText> {
+        let connection = self.connection().filter(|_| self.is_forwarded())?;
+        Some(AddressText::new(connection.peer.ip()))
+    }
+
+    /// The client and the trusted proxies after it, for `X-Forwarded-For`.
+    pub(crate) fn chain(&self) -> &str {
+        match &self.hearsay {
+            Some(hearsay) => &hearsay.told.chain,
+            None => self.client_text(),
+        }
+    }
+
+    /// `https` or `http`, as the client spoke to the first of us.
     pub(crate) fn scheme(&self) -> &'static str {
-        self.connection().map_or("http", Connection::scheme)
+        let told = self
+            .hearsay
+            .as_ref()
+            .and_then(|hearsay| hearsay.told.scheme);
+        told.unwrap_or_else(|| self.connection().map_or("http", Connection::scheme))
+    }
+
+    /// The host the client asked the first proxy for, if that told.
+    pub(crate) fn forwarded_host(&self) -> Option<&str> {
+        self.hearsay.as_ref()?.told.host.as_deref()
+    }
+
+    /// The id this request is known by: a trusted proxy's, else ours.
+    pub(crate) fn request_id(&self) -> &str {
+        let given = self
+            .hearsay
+            .as_ref()
+            .and_then(|hearsay| hearsay.request_id.as_deref());
+        given.unwrap_or_else(|| self.id.as_str())
     }
 
     /// The certificate the client showed, if the site of this request asks for one.

@@ -18,7 +18,7 @@ pub enum Fault {
     Misdirected,
     /// The site is only for clients with a certificate, who show it over TLS.
     NoClientCertificate,
-    /// `CONNECT`, `TRACE`.
+    /// A method the route does not take, or `CONNECT`.
     Method,
     /// The client took too long to send.
     ClientTimeout,
@@ -26,6 +26,8 @@ pub enum Fault {
     BodyTooLarge,
     /// The body's encoding cannot be inspected.
     BodyEncoding,
+    /// A verdict keeps its client out.
+    Banned,
     /// A plugin said no, with this status.
     Blocked(u16),
     /// A plugin failed, and it must not be passed by.
@@ -94,7 +96,7 @@ impl Fault {
             Self::BadRequest(_) => 400,
             Self::Rejected(why) => why.status(),
             Self::Blocked(status) => status,
-            Self::NoClientCertificate => 403,
+            Self::Banned | Self::NoClientCertificate => 403,
             Self::NoSite => 404,
             Self::Method => 405,
             Self::ClientTimeout => 408,
@@ -138,6 +140,7 @@ impl Fault {
             Self::BodyTooLarge => "body_too_large",
             Self::BodyEncoding => "body_encoding",
             Self::Blocked(_) => "blocked",
+            Self::Banned => "banned",
             Self::PluginFailed => "plugin_failed",
             Self::BodiesHeld => "bodies_held",
             Self::Limited(_) => "limited",
@@ -180,6 +183,7 @@ impl Fault {
             }
             Self::PluginFailed => "This request could not be checked, so it was not let through.",
             Self::BodiesHeld => "Too much is being sent to this site right now.",
+            Self::Banned => "Your address may not use this site for now.",
             Self::Starting => "This server is starting and will be ready in a moment.",
             Self::Loop => "This request goes round in a circle.",
             Self::NotCached => "Only what is stored here was asked for, and this is not.",

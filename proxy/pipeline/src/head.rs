@@ -2,8 +2,10 @@
 //!
 //! Towards the origin Pingora removes what concerns one connection only: `Connection` and the fields it names,
 //! `Keep-Alive`, `Proxy-*`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade` (but for WebSocket), `HTTP2-Settings`. Here
-//! the fields by which a proxy speaks of the client are replaced: nobody before us is trusted yet, so what came in them
-//! was written by the client. `Host` goes on as received.
+//! the fields by which a proxy speaks of the client are replaced by what is known: what came in them was written by the
+//! client, or was read and judged at stage 5. So `X-Forwarded-For` begins with the client, whom an origin may believe,
+//! and goes on with the trusted proxies after it. `Forwarded` is not sent: two fields that say the same can differ.
+//! `Host` goes on as received.
 
 use crate::ctx::Ctx;
 use crate::fault::Fault;
@@ -66,13 +68,13 @@ pub(crate) fn to_origin(head: &mut RequestHeader, ctx: &Ctx, host: Option<&str>)
             head.remove_header(&name);
         }
     }
-    head.insert_header("X-Forwarded-For", ctx.client_text())?;
+    head.insert_header("X-Forwarded-For", ctx.chain())?;
     head.insert_header("X-Forwarded-Proto", HeaderValue::from_static(ctx.scheme()))?;
-    if let Some(host) = host {
+    if let Some(host) = ctx.forwarded_host().or(host) {
         head.insert_header("X-Forwarded-Host", host)?;
     }
     gate::tell_origin(head, ctx)?;
-    head.insert_header("X-Request-Id", ctx.id.as_str())?;
+    head.insert_header("X-Request-Id", ctx.request_id())?;
     head.append_header(
         "Via",
         if ctx.version == Version::HTTP_2 {
@@ -160,7 +162,7 @@ fn is_framing(name: &HeaderName) -> bool {
 pub(crate) fn to_client(head: &mut ResponseHeader, ctx: &Ctx) -> Result<bool> {
     // The version on the wire is that of the sender, not of who was before it (RFC 9110 §2.5).
     head.set_version(Version::HTTP_11);
-    head.insert_header("X-Request-Id", ctx.id.as_str())?;
+    head.insert_header("X-Request-Id", ctx.request_id())?;
     gate::strict_transport(head, ctx)?;
     limits::fields(head, ctx)?;
     // HTTP/1.0 knows no chunks.

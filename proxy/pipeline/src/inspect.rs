@@ -309,9 +309,24 @@ fn settle(
         }
         // Whatever its rules say, one that only watches ends nothing.
         Decision::Respond(_) | Decision::Close if inspector.watches => Ok(Settled::PassedBy),
-        Decision::Respond(local) => Err(refusal(inspector, local)),
-        Decision::Close => Err(Answer::Close),
+        Decision::Respond(local) => {
+            note_refusal(ctx, inspector, local.status);
+            Err(refusal(inspector, local))
+        }
+        Decision::Close => {
+            note_refusal(ctx, inspector, 403);
+            Err(Answer::Close)
+        }
         Decision::Fault(kind) => failed(ctx, inspector, kind),
+    }
+}
+
+/// What a module refuses of a request is its client's doing; the WAF says by its event which of its refusals are.
+fn note_refusal(ctx: &mut Ctx, inspector: &Inspector, status: u16) {
+    let answered = ctx.origin.head_after.is_some();
+    if !inspector.is_waf && status >= 400 && !answered {
+        ctx.offence
+            .get_or_insert(aegis_verdicts::FaultKind::ModuleRefusal);
     }
 }
 
@@ -321,7 +336,7 @@ fn failed(ctx: &mut Ctx, inspector: &Inspector, kind: FaultKind) -> Result<Settl
         ctx.note_waf(WafVerdict::Fault);
     }
     tracing::debug!(
-        request = ctx.id.as_str(),
+        request = ctx.request_id(),
         plugin = inspector.plugin.name(),
         kind = kind.as_str(),
         "no verdict"
@@ -329,7 +344,11 @@ fn failed(ctx: &mut Ctx, inspector: &Inspector, kind: FaultKind) -> Result<Settl
     match inspector.on_error {
         _ if inspector.watches => Ok(Settled::PassedBy),
         OnError::Allow => Ok(Settled::PassedBy),
-        OnError::Deny => Err(Fault::PluginFailed.into()),
+        OnError::Deny => {
+            let plugin = inspector.plugin.name().to_owned();
+            ctx.no_verdict = Some(Box::new((plugin, kind.as_str())));
+            Err(Fault::PluginFailed.into())
+        }
     }
 }
 

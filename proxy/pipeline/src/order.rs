@@ -13,24 +13,30 @@ use crate::inspect::plan::Stage;
 use crate::inspect::{self, Incoming};
 use crate::limits::stage as limits;
 use crate::snapshot::Place;
+use crate::verdicts;
 
 type Step<T = ()> = Result<T, Answer>;
 
-/// Stages 4 to 7: from the head to a route whose limits are kept.
+/// Stages 4 to 7: from the head to a route its client may use, and whose limits are kept.
 pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     // Until modules are compiled nothing is served: better no answer than an uninspected one.
     started(ctx)?;
-    // Methods that change what a message is (CONNECT) or echo its secrets (TRACE) end here, whatever the site says.
-    method(facts)?;
+    // CONNECT names no path that a route could be chosen by; nobody makes tunnels here.
+    no_tunnel(facts)?;
     // A request that comes back to us again and again would otherwise use up every connection there is.
     head::check_loop(facts.headers)?;
     // Which rules hold is decided once, by host, path and method; everything after this line asks the route.
-    route(facts, ctx)?;
+    let routed = route(facts, ctx);
+    // Who is banned gets nothing more, not even a redirect or the word that there is no such site.
+    verdicts::ask(facts, ctx)?;
+    routed?;
     // A client past its limit costs nothing more; before a redirect too, which would else be free.
     limits::ask(facts, ctx)?;
     // Over TLS, and by whom: a site may say. (An authority asks for the answer to its challenge over plain HTTP: it
     // will be given above this line.)
     gate::check(facts, ctx)?;
+    // A method the route does not take ends here; its client may try another one on the same connection.
+    method(facts, ctx)?;
     // A redirect or a fixed answer needs neither cache nor origin.
     fixed(facts, ctx)
 }
@@ -55,11 +61,18 @@ fn started(ctx: &Ctx) -> Step {
     }
 }
 
-fn method(facts: &Facts<'_>) -> Step {
-    if matches!(facts.method, "CONNECT" | "TRACE") {
+fn no_tunnel(facts: &Facts<'_>) -> Step {
+    if facts.method == "CONNECT" {
         Err(Fault::Method.into())
     } else {
         Ok(())
+    }
+}
+
+fn method(facts: &Facts<'_>, ctx: &Ctx) -> Step {
+    match ctx.routed() {
+        Some(routed) if !routed.plan.methods.take(facts.method) => Err(Fault::Method.into()),
+        _ => Ok(()),
     }
 }
 

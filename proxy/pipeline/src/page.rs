@@ -4,7 +4,6 @@
 //! version. HTML works without its style sheet, and in dark and light.
 
 use crate::fault::Fault;
-use aegis_identity::RequestId;
 use bytes::Bytes;
 use http::StatusCode;
 use std::fmt::Write;
@@ -36,7 +35,7 @@ impl Page {
     #[must_use]
     pub fn new(
         fault: Fault,
-        id: &RequestId,
+        id: &str,
         now: SystemTime,
         accept: Option<&[u8]>,
         more: Option<&str>,
@@ -47,7 +46,7 @@ impl Page {
             title: title(status),
             sentence: &fault.sentence(),
             more,
-            id: id.as_str(),
+            id,
             time: &httpdate::fmt_http_date(now),
         };
         let (content_type, body) = match form(accept) {
@@ -212,7 +211,7 @@ mod tests {
     fn page(accept: Option<&[u8]>) -> (Page, String) {
         let page = Page::new(
             Fault::Blocked(403),
-            &RequestId::new(1_700_000_000_000, 7),
+            RequestId::new(1_700_000_000_000, 7).as_str(),
             SystemTime::UNIX_EPOCH,
             accept,
             Some("a <b> c"),

@@ -51,7 +51,7 @@ impl ProxyHttp for Proxy {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-        ctx.begin(session, self.live.snapshot());
+        ctx.begin(session, &self.live);
         Ok(())
     }
 

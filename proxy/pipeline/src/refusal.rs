@@ -111,7 +111,7 @@ pub(crate) fn answer(
     fault: Fault,
 ) -> Vec<u8> {
     let (id, now) = (RequestId::generate(), SystemTime::now());
-    let page = Page::new(fault, &id, now, field(head, b"accept"), None);
+    let page = Page::new(fault, id.as_str(), now, field(head, b"accept"), None);
     access::refused(live, connection, &id, head, fault, page.body.len());
     let status = StatusCode::from_u16(page.status).unwrap_or(StatusCode::BAD_REQUEST);
     let mut bytes = format!(

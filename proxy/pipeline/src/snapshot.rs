@@ -5,11 +5,14 @@ use crate::gate::Gate;
 use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use crate::limits::Limits;
 use crate::limits::plan::RouteLimits;
+use crate::methods::Methods;
+use aegis_identity::Hops;
 use aegis_limits::LimitError;
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
 use aegis_settings::{model, resolved};
 use aegis_telemetry::access::AccessLog;
 use aegis_telemetry::metrics::{self, PoolMetrics, SiteMetrics};
+use aegis_verdicts::Desk;
 use std::sync::Arc;
 
 /// What a request needs before there are sites: while the node starts.
@@ -17,10 +20,14 @@ use std::sync::Arc;
 pub struct NodeParts {
     /// `node.client`.
     pub client: model::Client,
+    /// Whose word about a client is believed.
+    pub hops: Arc<Hops>,
     /// The access log; `None` = off.
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.
     pub bodies_held_max: u64,
+    /// Bans and allows; the same for every snapshot.
+    pub verdicts: Arc<Desk>,
     /// The counts of all limits; the same for every snapshot.
     pub limits: Arc<Limits>,
 }
@@ -66,6 +73,8 @@ pub(crate) struct SitePlan {
 pub(crate) struct RoutePlan {
     /// The answer of a route that asks nobody.
     pub(crate) fixed: Option<Fixed>,
+    /// The methods it takes.
+    pub(crate) methods: Methods,
     /// Counters of its pool.
     pub(crate) pool: Option<PoolMetrics>,
     /// Its limits, if it has any.
@@ -183,6 +192,7 @@ impl RoutePlan {
             inspection: RouteInspection::build(site, &entry.route, plugins)?,
             limits,
             fixed: Fixed::build(&entry.route.action),
+            methods: Methods::new(&entry.route.allowed),
             pool: entry.pool.as_ref().map(|pool| metrics::pool(pool.name())),
         })
     }

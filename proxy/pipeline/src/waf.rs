@@ -49,6 +49,12 @@ impl Profile {
         }
     }
 
+    /// Its own SecLang files.
+    #[must_use]
+    pub fn seclang(&self) -> &[PathBuf] {
+        &self.seclang
+    }
+
     /// The profiles these sites need.
     #[must_use]
     pub fn all(sites: &[Arc<Site>]) -> BTreeSet<Self> {

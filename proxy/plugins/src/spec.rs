@@ -87,6 +87,8 @@ pub struct RequestHead {
     pub tls_version: Option<Bytes>,
     /// The name the client asked for in TLS.
     pub sni: Option<Bytes>,
+    /// Fingerprint of the client's TLS (JA4); absent on plain connections.
+    pub ja4: Option<Bytes>,
     /// The certificate the client showed, if its site asked for one.
     pub client_cert: Option<ClientCert>,
 }

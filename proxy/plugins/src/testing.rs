@@ -73,6 +73,7 @@ pub(crate) fn head() -> RequestHead {
         received: SystemTime::UNIX_EPOCH,
         tls_version: None,
         sni: None,
+        ja4: None,
         client_cert: None,
     }
 }

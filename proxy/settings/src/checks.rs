@@ -9,6 +9,7 @@ mod names;
 mod node;
 mod routes;
 mod site_tls;
+mod verdicts;
 
 use crate::context::Checker;
 use crate::model::{Settings, Site as WrittenSite, SiteRoute};
@@ -19,6 +20,7 @@ use std::sync::Arc;
 /// Runs every check.
 pub(crate) fn run(settings: &Settings, sites: &[Arc<Site>], checker: &mut Checker<'_, '_>) {
     node::check(settings, checker);
+    verdicts::check(settings, checker);
     listeners::check(settings, checker);
     site_tls::check(settings, checker);
     names::check(settings, checker);

@@ -129,6 +129,11 @@ fn referenced(settings: &Settings) -> Vec<(String, PathBuf)> {
             out.push((format!("certificates[{index}].key"), path.clone()));
         }
     }
+    for (index, token) in settings.node.admin.tokens.iter().enumerate() {
+        if let Secret::File(path) = &token.secret {
+            out.push((format!("node.admin.tokens[{index}].secret"), path.clone()));
+        }
+    }
     for (name, profile) in &settings.profiles.waf {
         seclang(&format!("profiles.waf.{name}"), Some(profile), &mut out);
     }
@@ -168,9 +173,13 @@ fn seclang(key: &str, layer: Option<&WafLayer>, out: &mut Vec<(String, PathBuf)>
 }
 
 fn variables(settings: &Settings, checker: &mut Checker<'_, '_>) {
-    for (index, certificate) in settings.certificates.iter().enumerate() {
-        let key = format!("certificates[{index}].key");
-        if let Secret::Env(name) = &certificate.key
+    let keys = settings.certificates.iter().enumerate();
+    let keys = keys.map(|(index, one)| (format!("certificates[{index}].key"), &one.key));
+    let tokens = settings.node.admin.tokens.iter().enumerate();
+    let tokens =
+        tokens.map(|(index, one)| (format!("node.admin.tokens[{index}].secret"), &one.secret));
+    for (key, secret) in keys.chain(tokens) {
+        if let Secret::Env(name) = secret
             && !checker.is_bad(&key)
             && std::env::var_os(name).is_none_or(|value| value.is_empty())
         {

@@ -12,6 +12,14 @@ pub const PROBLEMS_MAX: usize = 1_000;
 pub const NAME_MAX: usize = 64;
 /// `listeners:`
 pub const LISTENERS_MAX: usize = 64;
+/// `node.client.trusted_proxies:`
+pub const NETWORKS_MAX: usize = 1_000;
+/// `node.verdicts.rules:`
+pub const VERDICT_RULES_MAX: usize = 32;
+/// `node.admin.tokens:`
+pub const TOKENS_MAX: usize = 64;
+/// `node.log.mask:`
+pub const MASKS_MAX: usize = 64;
 /// `certificates:`
 pub const CERTIFICATES_MAX: usize = 10_000;
 /// `profiles.waf:`, `profiles.cache:` and `profiles.limits:`, each.
@@ -42,8 +50,8 @@ pub const SITES_MAX: usize = 10_000;
 pub const HOSTS_MAX: usize = 1_000;
 /// `sites[].routes:`
 pub const ROUTES_MAX: usize = 1_000;
-/// `sites[].routes[].match.methods:`
-pub const METHODS_MAX: usize = 32;
+/// `methods:` of a site, a route, and of what a route matches.
+pub const METHODS_MAX: usize = 64;
 /// `exclude_rules:` and `exclude_targets:`, each.
 pub const EXCLUSIONS_MAX: usize = 1_000;
 /// `seclang:`

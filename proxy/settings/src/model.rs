@@ -10,19 +10,21 @@ mod plugins;
 mod pools;
 mod site_tls;
 mod sites;
+mod verdicts;
 mod waf;
 
 pub use cache::{Cache, CacheLayer};
 pub use limits::{LimitKey, LimitOf, LimitPolicy, Limits, LimitsLayer};
-pub use listeners::{Certificate, Listener, ListenerTls, TlsPreset};
+pub use listeners::{Certificate, Listener, ListenerTls, ProxyProtocol, TlsPreset};
 pub use node::{
-    AccessFormat, Admin, Client, Level, Log, LogTarget, Node, NodeCache, NodeLimits, NodeTls,
-    PluginPool, Shutdown,
+    AccessFormat, Admin, AdminRole, AdminToken, Client, ForwardedField, Level, Log, LogTarget,
+    Node, NodeCache, NodeLimits, NodeTls, PluginPool, Shutdown,
 };
 pub use plugins::{Inspect, OnError, Plugin, PluginStage};
 pub use pools::{Health, OriginTls, Pool};
 pub use site_tls::{ClientAuth, ClientAuthMode, ClientField, Hsts, Https};
 pub use sites::{Match, Origin, Redirect, Respond, Site, SiteRoute};
+pub use verdicts::{VerdictFault, VerdictNode, VerdictRule, Verdicts};
 pub use waf::{Compressed, OverLimit, RuleTarget, Waf, WafLayer, WafMode};
 
 pub use crate::kind::file::Secret;

@@ -17,10 +17,20 @@ pub enum Severity {
 pub struct At {
     /// The file, as it was named by whoever asked.
     pub file: String,
-    /// Line, from 1; 0 = the file as a whole.
+    /// Line, from 1; 0 = the file as a whole, and not in JSON.
+    #[serde(skip_serializing_if = "is_none")]
     pub line: u32,
     /// Column in characters, from 1.
+    #[serde(skip_serializing_if = "is_none")]
     pub column: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands it over like that"
+)]
+const fn is_none(number: &u32) -> bool {
+    *number == 0
 }
 
 impl std::fmt::Display for At {

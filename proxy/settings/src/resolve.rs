@@ -20,6 +20,7 @@ use std::sync::Arc;
 struct Base {
     waf: Waf,
     cache: Cache,
+    allowed: Vec<String>,
     limits: Limits,
     plugins: Vec<String>,
     sources: Sources,
@@ -30,6 +31,7 @@ struct Written<'a> {
     waf: Option<&'a WafLayer>,
     cache: Option<&'a CacheLayer>,
     limits: Option<&'a LimitsLayer>,
+    methods: Option<&'a Vec<String>>,
     plugins: Option<&'a Vec<String>>,
 }
 
@@ -42,11 +44,13 @@ pub(crate) fn sites(
     let mut sources = Sources::new();
     let waf = WafLayer::defaults(&mut sources);
     let cache = CacheLayer::defaults(&mut sources);
+    sources.insert("methods".to_owned(), "default".to_owned());
     let limits = LimitsLayer::defaults(&mut sources);
     sources.insert("plugins".to_owned(), "default".to_owned());
     let defaults = Base {
         waf,
         cache,
+        allowed: Vec::new(),
         limits,
         plugins: Vec::new(),
         sources,
@@ -78,6 +82,7 @@ impl Resolver<'_, '_> {
             waf: site.waf.as_ref(),
             cache: site.cache.as_ref(),
             limits: site.limits.as_ref(),
+            methods: site.methods.as_ref(),
             plugins: site.plugins.as_ref(),
         };
         self.lay(&mut base, &key, &own);
@@ -97,6 +102,7 @@ impl Resolver<'_, '_> {
                 waf: written.waf.as_ref(),
                 cache: written.cache.as_ref(),
                 limits: written.limits.as_ref(),
+                methods: written.methods.as_ref(),
                 plugins: written.plugins.as_ref(),
             };
             self.lay(&mut base, &key, &own);
@@ -186,9 +192,15 @@ impl Resolver<'_, '_> {
             &mut base.limits,
             sources,
         );
-        if let Some(plugins) = written.plugins {
-            base.plugins.clone_from(plugins);
-            sources.insert("plugins".to_owned(), self.source(&format!("{key}.plugins")));
+        for (name, written, over) in [
+            ("methods", written.methods, &mut base.allowed),
+            ("plugins", written.plugins, &mut base.plugins),
+        ] {
+            if let Some(written) = written {
+                over.clone_from(written);
+                let source = self.source(&format!("{key}.{name}"));
+                sources.insert(name.to_owned(), source);
+            }
         }
     }
 
@@ -221,6 +233,7 @@ impl Base {
         let Self {
             waf,
             cache,
+            allowed,
             limits,
             plugins,
             sources,
@@ -229,6 +242,7 @@ impl Base {
             key,
             path,
             methods,
+            allowed,
             action,
             waf,
             cache,

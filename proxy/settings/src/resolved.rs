@@ -57,8 +57,10 @@ pub struct Route {
     pub key: String,
     /// `/exact`, or `/prefix/*`.
     pub path: String,
-    /// Methods it answers; empty = all.
+    /// Methods it is chosen for; empty = any.
     pub methods: Vec<String>,
+    /// Methods it takes, others get 405; empty = all registered ones but CONNECT and TRACE.
+    pub allowed: Vec<String>,
     /// What to do.
     pub action: Action,
     /// The WAF.
@@ -70,7 +72,8 @@ pub struct Route {
     /// Plugins in order.
     pub plugins: Vec<String>,
     /// Where each value came from: `waf.mode` → `profiles.waf.strict (aegis.yaml:14)`, or `default`. Keys are those of
-    /// `waf`, `cache` and `limits` (`limits.policies.NAME`), `plugins`, and `action` for the origin, redirect or answer.
+    /// `waf`, `cache` and `limits` (`limits.policies.NAME`), `methods`, `plugins`, and `action` for the origin, redirect or
+    /// answer.
     pub sources: BTreeMap<String, String>,
 }
 

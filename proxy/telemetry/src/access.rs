@@ -4,6 +4,9 @@
 //! lines; past either bound the line is dropped and counted. One thread writes, in batches: a line that comes after a
 //! pause is written at once, under load many lines share a system call and none waits longer than [`LINGER`].
 //!
+//! A connection that ended without an answer has a line too ([`AccessLog::log_cut`]), but at most [`CUTS_A_SECOND`] of
+//! them: no flood fills a disk. The next one that is written says how many were held back.
+//!
 //! There is no field for `Authorization`, `Cookie` or `Set-Cookie`, and a value can neither end nor add a line: see
 //! [`line`](self::line) for the escapes.
 
@@ -12,9 +15,11 @@ mod queue;
 
 pub use queue::{BYTES_MAX, LINES_MAX, LINGER};
 
+use crate::throttle::Throttle;
 use queue::{Queue, Sink};
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -22,6 +27,9 @@ use std::time::{Duration, SystemTime};
 
 /// How long the end of the process waits for the last lines.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Lines a second for connections that ended without an answer.
+pub const CUTS_A_SECOND: u32 = 20;
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +58,8 @@ pub struct Record<'a> {
     pub request_id: &'a str,
     /** Client address, behind trusted hops. */
     pub client: &'a str,
+    /** The other end of the socket, where that is not the client but a proxy. */
+    pub peer: Option<&'a str>,
     /** Method. */
     pub method: &'a [u8],
     /** `http` or `https`. */
@@ -100,11 +110,31 @@ pub struct Record<'a> {
     pub kind: &'a str,
 }
 
+/// A connection, or a stream of it, that was ended without an answer of HTTP.
+#[derive(Debug, Clone)]
+pub struct Cut<'a> {
+    /** When it ended. */
+    pub time: SystemTime,
+    /** The other end of the socket. */
+    pub client: &'a str,
+    /** Our end, where known. */
+    pub local: Option<SocketAddr>,
+    /** The connection's number; 0 where it did not come so far. */
+    pub connection: u64,
+    /** `TLSv1.3`. */
+    pub tls_version: Option<&'a str>,
+    /** Server name of the handshake. */
+    pub sni: Option<&'a str>,
+    /** `handshake_timeout`, `h2_reset_flood`, … */
+    pub error: &'a str,
+}
+
 /// The access log of the process. Dropping it writes what is queued.
 #[derive(Debug)]
 pub struct AccessLog {
     format: Format,
     queue: Arc<Queue>,
+    cuts: Throttle,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -142,6 +172,7 @@ impl AccessLog {
         Ok(Self {
             format,
             queue,
+            cuts: Throttle::new(CUTS_A_SECOND),
             writer: Some(writer),
         })
     }
@@ -155,6 +186,40 @@ impl AccessLog {
             };
             self.queue.push(line);
         });
+    }
+
+    /// Queues a line for a connection that ended without an answer, unless there were too many in this second.
+    pub fn log_cut(&self, cut: &Cut<'_>) {
+        if let Some(held_back) = self.cuts.admit_and_tell() {
+            self.write_cut(cut, held_back);
+        }
+    }
+
+    fn write_cut(&self, cut: &Cut<'_>, held_back: u64) {
+        LINE.with_borrow_mut(|buffer| {
+            let line = match self.format {
+                Format::Json => buffer.json_cut(cut, held_back),
+                Format::Combined => buffer.combined_cut(cut),
+            };
+            self.queue.push(line);
+        });
+    }
+
+    /// The lines that were held back and that no later one told of.
+    fn tell_held_back(&self) {
+        let held_back = self.cuts.take_held_back();
+        if held_back > 0 {
+            let cut = Cut {
+                time: SystemTime::now(),
+                client: "-",
+                local: None,
+                connection: 0,
+                tls_version: None,
+                sni: None,
+                error: "held_back",
+            };
+            self.write_cut(&cut, held_back);
+        }
     }
 
     /// Opens the file anew before the next write, for log rotation. If that fails the old one stays in use.
@@ -171,6 +236,7 @@ impl AccessLog {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
+        self.tell_held_back();
         self.queue.close();
         // A target that takes nothing (a pipe without a reader) must not keep the process from ending.
         if !self.flush(STOP_LIMIT) {
@@ -251,6 +317,29 @@ mod tests {
                 1
             );
         }
+    }
+
+    #[test]
+    fn connections_that_end_unanswered_have_few_lines_which_tell_of_the_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("access.log");
+        let log = open(&path);
+        let flood = 10_000;
+        (0..flood).for_each(|_| log.log_cut(&line::tests::cut()));
+        drop(log);
+        let text = fs::read_to_string(&path).expect("readable");
+        // It takes less than a minute, and what the last second held back is told at the end.
+        let lines = text.lines().count();
+        assert!(lines > 1 && lines <= 60 * CUTS_A_SECOND as usize, "{lines}");
+        let told: u64 = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+            .map(|line| {
+                let own = u64::from(line["error"] != "held_back");
+                own + line["held_back"].as_u64().unwrap_or(0)
+            })
+            .sum();
+        assert_eq!(told, flood);
     }
 
     #[test]

@@ -5,9 +5,12 @@
 use crate::metrics::{self, LimitMetrics, SiteMetrics, WafVerdict};
 use crate::ring;
 use crate::throttle::Throttle;
-use std::net::IpAddr;
 use std::path::Path;
 use tracing::{error, info, warn};
+
+mod verdicts;
+
+pub use verdicts::{AdminWrite, BanMade, BanRefused, RequestBanned, StoreFailed};
 
 /// Lines a second of one kind of event that clients can cause.
 const LINES: u32 = 10;
@@ -207,7 +210,7 @@ pub struct ConnectionRefused {
 }
 
 impl ConnectionRefused {
-    /// Counts; the log has nothing of it, since anybody can cause it.
+    /// Counts; the access log has the line, as long as they are few.
     pub fn emit(self) {
         metrics::CONNECTIONS_REFUSED.with(&[self.reason]).inc();
     }
@@ -232,25 +235,12 @@ impl RequestRefused {
 pub struct ConnectionCut {
     /// `h2_reset_flood`, `h2_ping_flood`, …
     pub reason: &'static str,
-    /// The other end of the socket.
-    pub client: IpAddr,
-    /// The connection's number.
-    pub connection: u64,
 }
 
 impl ConnectionCut {
-    /// Logs and counts.
+    /// Counts; the access log has the line.
     pub fn emit(self) {
-        static THROTTLE: Throttle = Throttle::new(LINES);
         metrics::CONNECTIONS_CUT.with(&[self.reason]).inc();
-        if THROTTLE.admit() {
-            info!(
-                reason = self.reason,
-                client = %self.client,
-                connection = self.connection,
-                "connection cut"
-            );
-        }
     }
 }
 

@@ -6,12 +6,14 @@
 //! Invariants:
 //! - nothing here waits for a disk, a pipe or a reader: the access log drops and counts when its queue is full;
 //! - every label set is bounded: past the bound a series is called `other`;
-//! - `Authorization`, `Cookie` and `Set-Cookie` have no field to be written into, and values matched in them are masked.
+//! - `Authorization`, `Cookie` and `Set-Cookie` have no field to be written into, and values matched in them are
+//!   masked; so is whatever has a secret name in a query ([`mask`]).
 #![forbid(unsafe_code)]
 
 pub mod access;
 pub mod events;
 pub mod log;
+pub mod mask;
 pub mod metrics;
 pub mod ring;
 mod throttle;

@@ -79,8 +79,10 @@ metrics! {
     TLS_HANDSHAKES: Family = Family::new("aegis_tls_handshakes_total", "TLS handshakes completed with clients", &["version", "resumed"], 16);
     /// Requests refused before they could be read: `host_missing`, `chunk_size`, …
     REQUESTS_REFUSED: Family = Family::new("aegis_requests_refused_total", "Requests refused because they are not HTTP, or not in one way only", &["reason"], 64);
-    /// Streams (`rst_stream`) and connections (`goaway`) of HTTP/2 that we ended.
-    HTTP2_ENDED: Family = Family::new("aegis_http2_ended_total", "Frames sent that end a stream or a connection of HTTP/2", &["frame"], 4);
+    /// Streams (`rst_stream`) and connections (`goaway`) of HTTP/2 that we ended, by the error code of RFC 9113 §7.
+    HTTP2_ENDED: Family = Family::new("aegis_http2_ended_total", "Frames sent that end a stream or a connection of HTTP/2", &["frame", "code"], 40);
+    /// Requests of which less was believed than trusted proxies said: `disagree`, `unreadable`, `too_many_hops`.
+    FORWARDED_DOUBTED: Family = Family::new("aegis_forwarded_doubted_total", "Requests whose X-Forwarded-For or Forwarded was not believed to its end", &["reason"], 4);
     /// Verdicts of the cache, see [`CacheResult`].
     CACHE_REQUESTS: Family = Family::new("aegis_cache_requests_total", "Requests by what the cache had to say", &["result"], 32);
     /// Bytes of stored answers in memory.
@@ -144,9 +146,21 @@ metrics! {
     /// Access log lines lost because the queue was full or the target refused them.
     ACCESS_LOG_DROPPED: IntCounter = counter("aegis_access_log_dropped_total", "Access log lines lost");
     /// Log lines held back because an event came too often.
-    LOG_SUPPRESSED: IntCounter = counter("aegis_log_suppressed_total", "Process log lines held back because one event came too often");
+    LOG_SUPPRESSED: IntCounter = counter("aegis_log_suppressed_total", "Log lines held back because one event came too often");
     /// Bytes of request bodies held for a verdict.
     BODIES_HELD: IntGauge = gauge("aegis_bodies_held_bytes", "Bytes of request bodies held for a verdict");
+    /// Bans and allows in the table.
+    VERDICTS: IntGauge = gauge("aegis_verdicts", "Bans and allows kept");
+    /// Bans and allows made or wanted, by who made them (a rule, `operator`) and what became of it: `made`, `refused`.
+    VERDICTS_MADE: Family = Family::new("aegis_verdicts_made_total", "Bans and allows made or refused, by author", &["author", "result"], 128);
+    /// Rules' bans that ended early because the table was full.
+    VERDICTS_EVICTED: IntCounter = counter("aegis_verdicts_evicted_total", "Bans of rules that ended early because the table was full");
+    /// Requests refused because their client is banned.
+    REQUESTS_BANNED: IntCounter = counter("aegis_requests_banned_total", "Requests refused because their client is banned");
+    /// Failures to keep verdicts on disk.
+    VERDICTS_STORE_ERRORS: IntCounter = counter("aegis_verdicts_store_errors_total", "Failures to keep verdicts on disk");
+    /// Changes asked for on the admin socket, by what and what became of it: `done`, `refused`, `denied`.
+    ADMIN_WRITES: Family = Family::new("aegis_admin_writes_total", "Changes asked for on the admin socket", &["what", "result"], 64);
     /// Events written to the ring.
     SECURITY_EVENTS: IntCounter = counter("aegis_security_events_total", "Security events written to the ring");
     /// 1 from readiness to the start of the drain.

@@ -5,7 +5,7 @@
 
 mod entry;
 
-pub use entry::{Entry, RULES_MAX, Rule, VALUE_MAX, is_secret};
+pub use entry::{Entry, RULES_MAX, Rule, VALUE_MAX};
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -170,6 +170,7 @@ pub(crate) mod tests {
             score: 5,
             threshold: 5,
             micros: 1900,
+            detail: String::new(),
         }
     }
 
@@ -242,7 +243,7 @@ pub(crate) mod tests {
     fn what_a_client_sent_is_masked_and_cut() {
         let ring = Ring::new(10, usize::MAX);
         let mut e = entry("x");
-        e.target = "/".repeat(5000);
+        e.target = format!("/?token=s3cret&x={}", "/".repeat(5000));
         e.rules[0].value = "é".repeat(200);
         for variable in [
             "REQUEST_HEADERS:Authorization",
@@ -257,6 +258,11 @@ pub(crate) mod tests {
                 ..Rule::default()
             });
         }
+        e.rules.push(Rule {
+            variable: "QUERY_STRING".into(),
+            value: "a=1&password=s3cret".into(),
+            ..Rule::default()
+        });
         e.rules.resize(1000, Rule::default());
         ring.push(e);
         let kept = ring.find("x").expect("kept");

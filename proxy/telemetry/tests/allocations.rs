@@ -37,6 +37,7 @@ fn record(agent: &[u8]) -> Record<'_> {
     Record {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_000_000_042),
         request_id: "01JD8Z3V6Q0000000000000000",
+        peer: None,
         client: "2001:db8::7",
         method: b"GET",
         scheme: "https",

@@ -8,7 +8,7 @@ use crate::process::Process;
 use crate::raw::{Raw, RawAnswer};
 use crate::{paths, ports, raw, wait, warm};
 use serde_json::{Value, json};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -129,6 +129,9 @@ impl Builder {
     #[must_use]
     pub fn check(self) -> Output {
         let parts = self.written();
+        if parts.warm {
+            warm::lay(&parts.state_dir());
+        }
         command(&["check", "-c", &parts.config_path().display().to_string()])
     }
 }
@@ -139,6 +142,18 @@ pub fn command(args: &[&str]) -> Output {
     Command::new(paths::binary("aegis"))
         .args(args)
         .env("NO_COLOR", "1")
+        .output()
+        .expect("aegis runs")
+}
+
+/// As [`command`], with these in its environment and nothing there that says where a person is connected from.
+#[must_use]
+pub fn command_with(args: &[&str], env: &[(&str, &str)]) -> Output {
+    Command::new(paths::binary("aegis"))
+        .args(args)
+        .env("NO_COLOR", "1")
+        .env_remove("SSH_CONNECTION")
+        .envs(env.iter().copied())
         .output()
         .expect("aegis runs")
 }
@@ -259,6 +274,12 @@ impl Aegis {
         Raw::tcp(self.parts.http)
     }
 
+    /// As [`Aegis::raw`], from this address of this machine.
+    #[must_use]
+    pub fn raw_from(&self, from: IpAddr) -> Raw<TcpStream> {
+        Raw::tcp_from(from, self.parts.http)
+    }
+
     /// GET on the metrics listener.
     pub fn probe(&self, target: &str) -> RawAnswer {
         raw::try_get(self.parts.metrics, target).expect("the metrics listener answers")
@@ -319,6 +340,13 @@ impl Aegis {
     #[must_use]
     pub fn config_path(&self) -> PathBuf {
         self.parts.config_path()
+    }
+
+    /// As [`Aegis::restart`], by SIGTERM and with time to end.
+    pub fn restart_orderly(&mut self) {
+        self.process.signal(crate::process::Signal::TERM);
+        wait::within(READY, self.process.told("ends"), || self.process.ended());
+        self.process = run(&self.parts.config_path(), self.parts.dir.path());
     }
 
     /// Stops it and starts it again on the same folder, settings and ports.

@@ -13,18 +13,23 @@
 )]
 
 pub mod aegis;
+pub mod cases;
 pub mod certs;
 pub mod config;
 pub mod curl;
 pub mod demo;
+pub mod h2;
+pub mod haproxy;
 pub mod metrics;
 pub mod nginx;
 pub mod origin;
 pub mod paths;
+pub mod play;
 pub mod ports;
 pub mod process;
 pub mod raw;
 pub mod reply;
+pub mod tape;
 pub mod wait;
 mod warm;
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -55,6 +55,19 @@ impl Raw<TcpStream> {
     #[must_use]
     pub fn tcp(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).unwrap_or_else(|e| panic!("connect to {to}: {e}"));
+        Self::patient(stream)
+    }
+
+    /// Connects from an address of this machine (IPv4).
+    pub fn tcp_from(from: IpAddr, to: SocketAddr) -> Self {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        bind(&socket, &SocketAddr::new(from, 0)).unwrap_or_else(|e| panic!("bind to {from}: {e}"));
+        connect(&socket, &to).unwrap_or_else(|e| panic!("connect to {to}: {e}"));
+        Self::patient(TcpStream::from(socket))
+    }
+
+    fn patient(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .expect("a timeout");

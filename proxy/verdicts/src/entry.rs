@@ -71,11 +71,14 @@ impl Entry {
         )
     }
 
-    pub(crate) fn hit(&self) {
+    /// One more; gives how many there were before.
+    pub(crate) fn hit(&self) -> u32 {
         // Stays at its maximum, near enough: threads that race there may each add one.
-        if self.hits.load(Ordering::Relaxed) < u32::MAX - 1024 {
-            self.hits.fetch_add(1, Ordering::Relaxed);
+        let hits = self.hits.load(Ordering::Relaxed);
+        if hits < u32::MAX - 1024 {
+            return self.hits.fetch_add(1, Ordering::Relaxed);
         }
+        hits
     }
 
     pub(crate) fn verdict(&self) -> Verdict {

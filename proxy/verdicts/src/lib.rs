@@ -1,7 +1,7 @@
 //! Bans and allows: who may not come in, who always may, why, since when and until when.
 //!
-//! **No stage asks this room yet**: front will when it accepts ([`Asked::Connection`]), the pipeline at stage 7
-//! ([`Asked::Request`]), faults will be reported to a [`Tracker`], and the admin interface will ask [`Table::why`].
+//! The [`Desk`] is what the others have: front asks it when it accepts ([`Asked::Connection`]), the pipeline at stage 7
+//! ([`Asked::Request`]), the log stage reports faults to it, and the admin interface changes it and asks [`Table::why`].
 //!
 //! **Which verdict holds** among those that cover an address, in this order:
 //! 1. an operator's beats a rule's;
@@ -23,14 +23,16 @@
 //!
 //! **Seam to the kernel**: a ban made from an address that somebody else told us (`X-Forwarded-For`) is
 //! [`Verdict::l7_only`]: it says nothing about the socket's peer, which is a proxy many share. Only what
-//! [`Verdict::may_go_lower`] may be enforced below HTTP.
+//! [`Verdict::may_go_lower`] may be enforced below HTTP: [`Desk::watch`] tells it as it changes.
 //!
-//! Pure: time is an argument, in milliseconds since the Unix epoch ([`Millis`]), and files are the caller's
-//! ([`write_snapshot`], [`read_snapshot`]).
+//! Pure but for one file: time is an argument, in milliseconds since the Unix epoch ([`Millis`], by a [`Clock`] that cannot
+//! be stepped), and only [`Store`] touches a disk.
 #![forbid(unsafe_code)]
 
 mod books;
 mod bytes;
+mod clock;
+mod desk;
 mod entry;
 mod error;
 mod journal;
@@ -41,22 +43,26 @@ mod protected;
 mod rule;
 mod shards;
 mod snapshot;
+mod store;
 mod table;
 mod tracker;
 mod verdict;
 
+pub use clock::Clock;
+pub use desk::{Desk, DeskGone, Sentence, Watch, Watcher};
 pub use error::{PersistError, VerdictError};
 pub use journal::{Change, encode_change, journal_header, read_journal};
 pub use prefix::Prefix;
 pub use protected::NeverBan;
 pub use rule::{FaultKind, Report, Rule, RuleSpec};
 pub use snapshot::{read_snapshot, write_snapshot};
+pub use store::{Found, Store};
 pub use table::{Asked, Covering, Put, Restored, Ruling, Stats, Table, Terms};
 pub use tracker::Tracker;
 pub use verdict::{Author, Kind, Scope, Verdict};
 
-/// Milliseconds since the Unix epoch. Since verdicts outlive the process this is the wall clock, best read once when the
-/// process starts and carried on by the monotonic one. A clock that was wrong when a verdict was made is mended when it
+/// Milliseconds since the Unix epoch. Since verdicts outlive the process this is the wall clock, read once when the
+/// process starts and carried on by the monotonic one ([`Clock`]). A clock that was wrong when a verdict was made is mended when it
 /// is read back: what lies in the future keeps its length and begins now.
 pub type Millis = u64;
 

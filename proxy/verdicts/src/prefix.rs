@@ -35,6 +35,13 @@ impl Prefix {
         Ok(whole.cut(length))
     }
 
+    /// The network of any length, also wider than a verdict may be: for what is protected. Bits past the length and
+    /// lengths past the family's longest are cut.
+    pub fn wide(address: IpAddr, length: u8) -> Self {
+        let whole = Self::from(address);
+        whole.cut(length.min(whole.length))
+    }
+
     /// How many bits count.
     pub fn length(&self) -> u8 {
         self.length

@@ -4,7 +4,7 @@ use crate::{Prefix, VerdictError};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Prefixes a ban may not touch: loopback, and what it is made with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeverBan(Vec<(Prefix, String)>);
 
 impl NeverBan {
@@ -16,6 +16,11 @@ impl NeverBan {
         ];
         let loopback = loopback.map(|prefix| (prefix, "loopback".to_owned()));
         Self(loopback.into_iter().chain(prefixes).collect())
+    }
+
+    /// Whether a ban of this prefix would touch one of them.
+    pub(crate) fn touches(&self, ban: Prefix) -> bool {
+        self.check(ban).is_err()
     }
 
     /// A ban that lies in a protected prefix, or around one, is refused.

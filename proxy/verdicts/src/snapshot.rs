@@ -15,17 +15,23 @@ const HASH: usize = 32;
 const VERDICT_MIN: usize = 1 + 1 + 4 + 8 + 4 + 3 + 3;
 
 /// Writes all verdicts that stand at `now`, in pieces of some 64 KiB. Verdicts that change meanwhile may be told as they
-/// were or as they are.
+/// were or as they are. The wall clock is `ahead` of the table's.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write_snapshot(table: &Table, now: Millis, out: &mut impl Write) -> io::Result<()> {
+pub fn write_snapshot(
+    table: &Table,
+    now: Millis,
+    ahead: i64,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let (mut entries, _) = table.entries_from(0, usize::MAX);
     entries.retain(|entry| entry.holds_at(now));
     let mut piece = Vec::with_capacity(1 << 17);
     let mut length = 0_u64;
     for entry in &entries {
         piece.clear();
+        // Times have a fixed width, so the clock changes no length.
         write_verdict(&mut piece, &entry.verdict());
         length += piece.len() as u64;
     }
@@ -40,7 +46,7 @@ pub fn write_snapshot(table: &Table, now: Millis, out: &mut impl Write) -> io::R
     );
     piece.extend_from_slice(&length.to_le_bytes());
     for entry in &entries {
-        write_verdict(&mut piece, &entry.verdict());
+        write_verdict(&mut piece, &entry.verdict().on_clock(ahead));
         if piece.len() >= 1 << 16 {
             hasher.update(&piece);
             out.write_all(&piece)?;

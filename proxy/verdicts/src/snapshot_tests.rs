@@ -55,7 +55,7 @@ fn filled() -> Table {
 
 fn bytes(table: &Table) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write_snapshot(table, NOW, &mut bytes).unwrap();
+    write_snapshot(table, NOW, 0, &mut bytes).unwrap();
     bytes
 }
 
@@ -71,7 +71,7 @@ fn what_is_written_is_read_back_the_same() {
 #[test]
 fn what_ended_is_not_written() {
     let mut bytes = Vec::new();
-    write_snapshot(&filled(), NOW + 600_000, &mut bytes).unwrap();
+    write_snapshot(&filled(), NOW + 600_000, 0, &mut bytes).unwrap();
     assert_eq!(read_snapshot(&bytes).unwrap().len(), 3);
 }
 

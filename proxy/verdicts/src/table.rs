@@ -7,7 +7,7 @@ use crate::shards::Shards;
 use crate::{Kind, Millis, NeverBan, Prefix, Scope, Verdict, VerdictError};
 use parking_lot::{Mutex, RwLock};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 mod judge;
 mod why;
@@ -17,11 +17,18 @@ pub use why::Covering;
 
 /// The verdicts everybody asks and everybody feeds.
 pub struct Table {
-    shards: Shards,
-    lengths: Lengths,
+    /// Made with the first verdict: a node that has none pays one load to know it, and no memory.
+    index: OnceLock<Index>,
     books: Mutex<Books>,
     never_ban: RwLock<NeverBan>,
     entries_max: usize,
+    secret: [u8; 16],
+}
+
+/// How verdicts are found.
+struct Index {
+    shards: Shards,
+    lengths: Lengths,
 }
 
 /// How a verdict is to be taken.
@@ -81,11 +88,23 @@ impl Table {
             return Err(VerdictError::Entries(entries_max));
         }
         Ok(Self {
-            shards: Shards::new(entries_max, secret),
-            lengths: Lengths::new(),
+            index: OnceLock::new(),
             books: Mutex::default(),
             never_ban: RwLock::new(never_ban),
             entries_max,
+            secret,
+        })
+    }
+
+    /// Whether there has never been a verdict.
+    pub fn is_untouched(&self) -> bool {
+        self.index.get().is_none()
+    }
+
+    fn grown(&self) -> &Index {
+        self.index.get_or_init(|| Index {
+            shards: Shards::new(self.entries_max, self.secret),
+            lengths: Lengths::new(),
         })
     }
 
@@ -119,8 +138,9 @@ impl Table {
             self.drop_entry(&mut books, old);
         }
         let evicted = self.make_room(&mut books, now)?;
-        self.lengths.add(&verdict.prefix);
-        self.shards.insert(books.enter(verdict));
+        let index = self.grown();
+        index.lengths.add(&verdict.prefix);
+        index.shards.insert(books.enter(verdict));
         Ok(Put {
             replaced: replaced.map(|entry| entry.verdict()),
             evicted: evicted.map(|entry| entry.verdict()),
@@ -173,17 +193,32 @@ impl Table {
                 restored.refused += 1;
             } else {
                 restored.kept += 1;
-                self.lengths.add(&verdict.prefix);
+                self.grown().lengths.add(&verdict.prefix);
                 entries.push(books.enter(verdict));
             }
         }
-        self.shards.insert_all(entries);
+        if !entries.is_empty() {
+            self.grown().shards.insert_all(entries);
+        }
         restored
     }
 
-    /// Protects other prefixes from now on; bans that stand are not touched.
-    pub fn protect(&self, never_ban: NeverBan) {
-        *self.never_ban.write() = never_ban;
+    /// Protects other prefixes from now on, and says whether they are others; bans that stand are not touched.
+    pub fn protect(&self, never_ban: NeverBan) -> bool {
+        let mut protected = self.never_ban.write();
+        let changed = *protected != never_ban;
+        *protected = never_ban;
+        changed
+    }
+
+    /// Which protected prefix a ban of this one would touch, and what that is.
+    pub fn protected(&self, prefix: Prefix) -> Option<(Prefix, String)> {
+        match self.never_ban.read().check(prefix) {
+            Err(VerdictError::Protected {
+                protected, what, ..
+            }) => Some((protected, what)),
+            _ => None,
+        }
     }
 
     /// What it holds and what happened to it.
@@ -202,7 +237,7 @@ impl Table {
 
     fn find(&self, prefix: Prefix, scope: &Scope) -> Option<Arc<Entry>> {
         let mut found = None;
-        self.shards.each(&prefix, |entry| {
+        self.index.get()?.shards.each(&prefix, |entry| {
             if entry.cause.scope == *scope {
                 found = Some(Arc::clone(entry));
             }
@@ -224,9 +259,10 @@ impl Table {
             wide && entry.by_operator() && entry.holds_at(now)
         };
         let mut found = None;
-        let lengths = self.lengths.of(&verdict.prefix);
+        let index = self.index.get()?;
+        let lengths = index.lengths.of(&verdict.prefix);
         for length in lengths.filter(|length| *length <= verdict.prefix.length()) {
-            self.shards.each(&verdict.prefix.cut(length), |entry| {
+            index.shards.each(&verdict.prefix.cut(length), |entry| {
                 if stands(entry) {
                     found = found.or(Some(entry.prefix));
                 }
@@ -256,8 +292,10 @@ impl Table {
     }
 
     fn drop_entry(&self, books: &mut Books, entry: &Entry) {
-        self.shards.remove(entry);
-        books.leave(entry, &self.lengths);
+        if let Some(index) = self.index.get() {
+            index.shards.remove(entry);
+            books.leave(entry, &index.lengths);
+        }
     }
 }
 

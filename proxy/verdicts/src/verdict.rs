@@ -65,9 +65,27 @@ impl Verdict {
     /// The most bytes of a request id.
     pub const REQUEST_MAX: usize = 128;
 
+    /// Whether it holds on every site.
+    pub fn is_of_node(&self) -> bool {
+        self.scope == Scope::Node
+    }
+
+    /// From its beginning to its end.
+    pub fn length(&self) -> Option<Millis> {
+        self.until.map(|until| until.saturating_sub(self.since))
+    }
+
     /// Whether it may be enforced where there is no HTTP: at accept, or in the kernel.
     pub fn may_go_lower(&self) -> bool {
         self.scope == Scope::Node && !self.l7_only
+    }
+
+    /// As another clock tells it, which is so many milliseconds ahead of this one.
+    #[must_use]
+    pub(crate) fn on_clock(mut self, ahead: i64) -> Self {
+        self.since = self.since.saturating_add_signed(ahead);
+        self.until = self.until.map(|until| until.saturating_add_signed(ahead));
+        self
     }
 
     /// What a verdict must be wherever it comes from.

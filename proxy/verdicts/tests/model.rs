@@ -171,7 +171,7 @@ fn random_verdicts_hold_as_the_naive_list_says() {
             }
         }
         let mut bytes = Vec::new();
-        write_snapshot(&table, now, &mut bytes).unwrap();
+        write_snapshot(&table, now, 0, &mut bytes).unwrap();
         let mut read = read_snapshot(&bytes).unwrap();
         let mut standing: Vec<_> = naive.standing(now).cloned().collect();
         for list in [&mut read, &mut standing] {

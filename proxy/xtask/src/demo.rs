@@ -34,7 +34,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ]))?;
     modules::build(&modules_dir())?;
     let mut scene = Scene::start()?;
-    let failed = tour::walk(&mut scene)?;
+    let walked = tour::walk(&mut scene);
+    if !matches!(walked, Ok(0)) {
+        scene.tell();
+    }
+    let failed = walked?;
     if failed > 0 && options.once {
         bail!("{failed} steps of the tour did not hold");
     }

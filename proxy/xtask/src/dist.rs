@@ -6,6 +6,25 @@ use crate::workspace::{cargo, root, target_dir};
 use crate::{modules, setup};
 use anyhow::{Context, Result};
 use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Line tables are most of the program's size, and of use only to who reads a profile or a core: they go into a file of their
+/// own, which debuggers find by its name in the program. Backtraces keep the names of functions.
+fn split(built: &Path, program: &Path, share: &Path) -> Result<()> {
+    let debug = share.join("aegis.debug");
+    steps::run(
+        Command::new("objcopy")
+            .arg("--only-keep-debug")
+            .args([built, &debug]),
+    )?;
+    let link = format!("--add-gnu-debuglink={}", debug.display());
+    steps::run(
+        Command::new("objcopy")
+            .args(["--strip-debug", &link])
+            .args([built, program]),
+    )
+}
 
 /// Builds `dist/bin/aegis`, `dist/lib/aegis/modules/*.wasm` and `dist/share/aegis/`.
 pub(crate) fn build() -> Result<()> {
@@ -25,7 +44,11 @@ pub(crate) fn build() -> Result<()> {
     let (bin, share) = (dist.join("bin"), dist.join("share/aegis"));
     fs::create_dir_all(&bin)?;
     fs::create_dir_all(&share)?;
-    fs::copy(target_dir().join("release/aegis"), bin.join("aegis"))?;
+    split(
+        &target_dir().join("release/aegis"),
+        &bin.join("aegis"),
+        &share,
+    )?;
     modules::build(&dist.join("lib/aegis/modules"))?;
     for (from, name) in [
         ("config/aegis.yaml", "aegis.yaml"),
@@ -37,6 +60,8 @@ pub(crate) fn build() -> Result<()> {
         fs::copy(&path, share.join(name))
             .with_context(|| format!("{} is missing", path.display()))?;
     }
-    println!("dist/bin/aegis, dist/lib/aegis/modules, dist/share/aegis");
+    println!(
+        "dist/bin/aegis, dist/lib/aegis/modules, dist/share/aegis (with aegis.debug, for debuggers)"
+    );
     Ok(())
 }

@@ -91,6 +91,12 @@ pub(crate) const NEEDS: &[Need] = &[
         packages: &["nginx-light"],
     },
     Need {
+        name: "HAProxy",
+        from: Target::Test,
+        is_there: || works("haproxy", &["-v"]),
+        packages: &["haproxy"],
+    },
+    Need {
         name: "h2load",
         from: Target::Test,
         is_there: || runs("h2load"),

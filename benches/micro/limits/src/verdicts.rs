@@ -105,7 +105,7 @@ pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
     measure("verdict_lookup_unknown_ns_1m", OPERATIONS, look(|_| false));
     let mut bytes = Vec::new();
     let start = Instant::now();
-    write_snapshot(&table, NOW, &mut bytes)?;
+    write_snapshot(&table, NOW, 0, &mut bytes)?;
     let written = start.elapsed();
     let verdicts = read_snapshot(&bytes)?;
     let again = Table::new(Table::ENTRIES_MAX, [8; 16], NeverBan::new([]))?;

@@ -1,11 +1,15 @@
-//! `aegis check`: everything that is wrong with a settings file, at once.
+//! `aegis check`: everything that is wrong with a settings file, at once. What only shows when modules and SecLang are
+//! started is tried last, if nothing else is wrong.
 
 use crate::cli::{Check, EX_CONFIG, Output};
-use crate::terminal;
+use crate::rehearsal;
+use crate::sandbox::Price;
+use crate::terminal::{self, line};
 use aegis_certs::Times;
 use aegis_control::Copies;
 use aegis_settings::resolved::Validated;
-use serde_json::json;
+use aegis_settings::{At, Problem, Severity};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
@@ -19,6 +23,22 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
             Times::Refuse,
         ));
     }
+    let mut prices = Vec::new();
+    if let (Ok(validated), false, false) = (
+        &loaded.result,
+        args.quick,
+        problems.iter().any(Problem::is_error),
+    ) {
+        let rehearsed = rehearsal::run(validated)?;
+        let file = args.config.display().to_string();
+        problems.extend(
+            rehearsed
+                .problems
+                .into_iter()
+                .map(|message| refused(message, &file)),
+        );
+        prices = rehearsed.prices;
+    }
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let id = loaded
         .result
@@ -28,13 +48,19 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
         .map(|validated| validated.id.clone());
     match args.output {
         Output::Json => {
-            let answer = json!({ "ok": errors == 0, "id": id, "problems": problems });
+            let answer = json!({
+                "ok": errors == 0,
+                "id": id,
+                "problems": problems,
+                "waf_profiles": prices.iter().map(price_json).collect::<Vec<_>>(),
+            });
             terminal::answer(&format!("{answer:#}\n"))?;
         }
         Output::Text => {
             let mut text = aegis_settings::render(&problems, terminal::stdout_coloured());
             if let (Ok(validated), 0) = (&loaded.result, errors) {
                 text.push_str(&summary(validated));
+                prices.iter().for_each(|price| price_text(price, &mut text));
             }
             terminal::answer(&text)?;
         }
@@ -55,4 +81,44 @@ fn summary(validated: &Validated) -> String {
         count(validated.sites.len(), "site"),
         count(validated.pools.len(), "pool"),
     )
+}
+
+/// What a node would say when it tried to go live with them.
+fn refused(message: String, file: &str) -> Problem {
+    let of_waf = message.starts_with("plugin `waf`") || message.starts_with("SecLang");
+    Problem {
+        severity: Severity::Error,
+        key: if of_waf { "waf" } else { "plugins" }.to_owned(),
+        message,
+        help: None,
+        at: Some(At {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+        }),
+    }
+}
+
+fn mib(price: &Price) -> u64 {
+    price.memory.div_ceil(1 << 20)
+}
+
+fn price_json(price: &Price) -> Value {
+    json!({ "seclang": price.seclang, "start_seconds": price.start.as_secs_f64(), "mib": mib(price) })
+}
+
+/// SecLang of its own is one more profile: each of its instances has all rules in memory.
+fn price_text(price: &Price, text: &mut String) {
+    let files: Vec<_> = price
+        .seclang
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    line!(
+        text,
+        "waf profile with {}: {:.1} s to start, {} MiB for each of its instances (one a plugin thread)",
+        files.join(", "),
+        price.start.as_secs_f64(),
+        mib(price)
+    );
 }

@@ -1,7 +1,7 @@
 //! `aegis explain`: what happens to a URL and why, or why a request was stopped.
 
-use super::socket;
-use crate::admin_client::{Answer, ask};
+use super::client;
+use crate::admin_client::Answer;
 use crate::cli::{EX_CONFIG, EX_USAGE, Explain, Output};
 use crate::explain;
 use crate::terminal::{self, line, tame};
@@ -41,8 +41,7 @@ fn url(args: &Explain) -> anyhow::Result<ExitCode> {
                 .append_pair("url", &args.what)
                 .append_pair("method", &args.method)
                 .finish();
-            let socket = socket(&args.asking);
-            match ask(&socket, &format!("/explain?{query}"))? {
+            match client(&args.asking)?.ask(&format!("/explain?{query}"))? {
                 Answer::Found(value) => Ok(value),
                 Answer::NotFound(why) | Answer::Refused(why) => Err(why),
             }
@@ -55,8 +54,7 @@ fn url(args: &Explain) -> anyhow::Result<ExitCode> {
 }
 
 fn request(args: &Explain) -> anyhow::Result<ExitCode> {
-    let socket = socket(&args.asking);
-    match ask(&socket, &format!("/events?request={}", args.what))? {
+    match client(&args.asking)?.ask(&format!("/events?request={}", args.what))? {
         Answer::Found(value) => print(&value, args.asking.output, request_text),
         Answer::NotFound(why) | Answer::Refused(why) => fail(&why),
     }
@@ -180,6 +178,7 @@ fn request_text(value: &Value) -> String {
     let mut out = String::new();
     let what = match (e.action.as_str(), e.status) {
         ("detect", _) => "Let through (detect)".to_owned(),
+        ("ban", status) => format!("{status} Banned"),
         ("block", 0) => "Cut".to_owned(),
         ("block", status) => format!("{status} Blocked"),
         (action, status) => format!("{status} Refused ({action})"),
@@ -200,12 +199,30 @@ fn request_text(value: &Value) -> String {
         tame(&e.target),
         tame(&e.client)
     );
+    if e.action == "ban" {
+        for rule in &e.rules {
+            line!(
+                out,
+                "  why     {}   {} by {}",
+                tame(&rule.message),
+                tame(&rule.variable),
+                tame(&rule.value)
+            );
+        }
+        line!(out, "  request {}", tame(&e.request_id));
+        line!(out, "  more    aegis why {}", tame(&e.client));
+        return out;
+    }
     if e.plugin == "limits" {
         limit_text(&e, &mut out);
         return out;
     }
+    let because = !e.detail.is_empty();
+    if because {
+        line!(out, "  why     {}", tame(&e.detail));
+    }
     for (index, rule) in e.rules.iter().enumerate() {
-        let word = if index == 0 { "why" } else { "" };
+        let word = if index == 0 && !because { "why" } else { "" };
         line!(
             out,
             "  {word:7} {} {}   {} = \"{}\"   {}",
@@ -217,15 +234,19 @@ fn request_text(value: &Value) -> String {
         );
     }
     line!(out, "  request {}", tame(&e.request_id));
-    line!(out, "  score   {} of {}", e.score, e.threshold);
+    if e.threshold > 0 {
+        line!(out, "  score   {} of {}", e.score, e.threshold);
+    }
     line!(out, "  site    {} ({})", tame(&e.site), tame(&e.route));
-    line!(
-        out,
-        "  plugin  {}, mode {}, {:.1} ms",
-        tame(&e.plugin),
-        tame(&e.mode),
-        e.micros as f64 / 1000.0
-    );
+    if !e.mode.is_empty() {
+        line!(
+            out,
+            "  plugin  {}, mode {}, {:.1} ms",
+            tame(&e.plugin),
+            tame(&e.mode),
+            e.micros as f64 / 1000.0
+        );
+    }
     let targets: Vec<_> = e
         .heaviest()
         .filter(|rule| !UNINSPECTED.contains(&rule.id))
@@ -258,6 +279,29 @@ const UNINSPECTED: [u32; 6] = [200_002, 200_003, 200_004, 200_005, 200_007, 200_
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_limit_is_explained_with_its_key() {
+        let event = json!({
+            "request_id": "01JD8Z3V6Q0000000000000000", "time_ms": 1_764_000_000_042_u64, "client": "203.0.113.9",
+            "method": "POST", "scheme": "https", "host": "shop.example.com", "target": "/up", "status": 413,
+            "site": "shop.example.com", "route": "sites[0]", "plugin": "", "mode": "", "action": "limit",
+            "rules": [], "score": 0, "threshold": 0, "micros": 0,
+            "detail": "the body has more than 1024 bytes, which is waf.held_max (from: default)",
+        });
+        let text = request_text(&event);
+        for part in [
+            "413 Refused (limit)   POST",
+            "why     the body has more than 1024 bytes, which is waf.held_max (from: default)",
+            "site    shop.example.com (sites[0])",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        assert!(
+            !text.contains("score") && !text.contains("plugin"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn a_refusal_by_a_limit_is_explained_with_what_the_limit_is() {

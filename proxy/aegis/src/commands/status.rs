@@ -1,7 +1,7 @@
 //! `aegis status`: how the running node is, on one screen.
 
-use super::socket;
-use crate::admin_client::{Answer, ask};
+use super::client;
+use crate::admin_client::Answer;
 use crate::cli::{Asking, Output};
 use crate::terminal::{self, line, tame};
 use anyhow::bail;
@@ -9,8 +9,7 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Asking) -> anyhow::Result<ExitCode> {
-    let socket = socket(args);
-    let status = match ask(&socket, "/status")? {
+    let status = match client(args)?.ask("/status")? {
         Answer::Found(status) => status,
         Answer::NotFound(why) | Answer::Refused(why) => bail!("{why}"),
     };
@@ -40,7 +39,7 @@ fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
 }
 
 /// Two units at most: `12 d 4 h`, `3 min 5 s`.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (d, h, m, s) = (
         seconds / 86_400,
         seconds / 3_600 % 24,
@@ -137,6 +136,13 @@ fn traffic(node: &Value, out: &mut String) {
         n("/waf/detect"),
         n("/waf/limit"),
         n("/waf/fault"),
+    );
+    line!(
+        out,
+        "bans      {} kept   refused {} requests, {} connections",
+        n("/verdicts/entries"),
+        n("/verdicts/requests_refused"),
+        n("/verdicts/connections_refused"),
     );
     match n("/limits/entries") {
         0 => line!(out, "limits    none"),

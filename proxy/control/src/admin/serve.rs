@@ -2,6 +2,7 @@
 
 use super::Ask;
 use super::answer::{Access, answer};
+use super::who::Peer;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,17 +29,29 @@ const LIFE_MAX: Duration = Duration::from_secs(120);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn tcp(listener: TcpListener, ask: Ask, access: Access) {
-    accept(|| async { Ok(listener.accept().await?.0) }, ask, access).await;
+    let next = || async { Ok((listener.accept().await?.0, Peer::default())) };
+    accept(next, ask, access).await;
 }
 
 pub(super) async fn unix(listener: UnixListener, ask: Ask, access: Access) {
-    accept(|| async { Ok(listener.accept().await?.0) }, ask, access).await;
+    let next = || async {
+        let (stream, _) = listener.accept().await?;
+        let peer = stream.peer_cred().map_or_else(
+            |_| Peer::default(),
+            |cred| Peer {
+                uid: Some(cred.uid()),
+                pid: cred.pid(),
+            },
+        );
+        Ok((stream, peer))
+    };
+    accept(next, ask, access).await;
 }
 
 async fn accept<S, F>(mut next: impl FnMut() -> F, ask: Ask, access: Access)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Future<Output = io::Result<S>>,
+    F: Future<Output = io::Result<(S, Peer)>>,
 {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Aborts the connections when the server is dropped.
@@ -49,10 +62,10 @@ where
         };
         while open.try_join_next().is_some() {}
         match next().await {
-            Ok(stream) => {
+            Ok((stream, peer)) => {
                 let ask = ask.clone();
                 open.spawn(async move {
-                    connection(stream, ask, access).await;
+                    connection(stream, ask, access, peer).await;
                     drop(permit);
                 });
             }
@@ -64,13 +77,13 @@ where
     }
 }
 
-async fn connection<S>(stream: S, ask: Ask, access: Access)
+async fn connection<S>(stream: S, ask: Ask, access: Access, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let answer = answer(&request, &ask, access);
-        async move { Ok::<_, Infallible>(answer) }
+        let ask = ask.clone();
+        async move { Ok::<_, Infallible>(answer(request, &ask, access, peer).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -102,14 +102,22 @@ fn table() -> Vec<Row> {
         ),
         row(
             "v6_prefix",
-            hourly(1, json!({ "v6_prefix": 48 })),
-            hourly(2, json!({})),
-            |a, _| refused(a, 1),
+            hourly(3, json!({ "v6_prefix": 48 })),
+            hourly(3, json!({})),
+            |_, neighbour| neighbour.status == 429,
         ),
         row("headers", json!(true), json!(false), |a, _| {
             !a[0].header("ratelimit").is_empty()
         }),
     ]
+}
+
+/// A client and its neighbour, as a trusted proxy names them.
+fn clients(key: &str) -> [&'static str; 2] {
+    match key {
+        "v6_prefix" => ["2001:db8:0:1::1", "2001:db8:0:2::1"],
+        _ => ["192.0.2.1", "192.0.2.2"],
+    }
 }
 
 fn path(place: Place, key: &str) -> String {
@@ -149,24 +157,28 @@ fn every_key_acts_in_a_profile_a_site_and_a_route() {
                 if matches!(place, Place::Profile) {
                     profiles.insert(name, values);
                 }
-                expected.push((host, row.seen, i == 0));
+                expected.push((host, clients(row.key), row.seen, i == 0));
             }
         }
     }
     let aegis = Aegis::before(&origin)
         .set("profiles.limits", profiles)
         .set("sites", sites)
+        .set("node.client.trusted_proxies", json!(["127.0.0.1"]))
         .start();
-    for (n, (host, seen, wanted)) in expected.into_iter().enumerate() {
-        let ask = |target: &str| aegis.curl(target).header(&format!("Host: {host}"));
+    for (n, (host, [client, neighbour], seen, wanted)) in expected.into_iter().enumerate() {
+        let ask = |target: &str, client: &str| {
+            let curl = aegis.curl(target).header(&format!("Host: {host}"));
+            curl.header(&format!("X-Forwarded-For: {client}")).send()
+        };
         let answers = [0, 1, 2].map(|i| {
             let target = format!("/{n}/{i}");
-            let answer = ask(&target).send();
+            let answer = ask(&target, client);
             // What is charged afterwards was charged when the line is there.
             aegis.logged(&target);
             answer
         });
-        let neighbour = ask("/").arg(&["--interface", "127.0.0.2"]).send();
+        let neighbour = ask("/", neighbour);
         assert_eq!(
             seen(&answers, &neighbour),
             wanted,

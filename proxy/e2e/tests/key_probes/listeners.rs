@@ -23,6 +23,17 @@ rows! {
         });
         assert_eq!(heard, [[true, false], [false, true]]);
     }
+    "listeners[].proxy_protocol" a_header_names_the_client_or_is_none {
+        let origin = origin();
+        let clients = ["off", "required"].map(|proxy_protocol| {
+            let builder = Aegis::before(&origin).set("node.client.trusted_proxies", json!(["127.0.0.1"]));
+            let aegis = builder.set("listeners[0].proxy_protocol", proxy_protocol).start();
+            let mut client = aegis.raw();
+            client.send("PROXY TCP4 203.0.113.9 198.51.100.1 4711 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            (client.answer().status(), aegis.access_log_of(|_| true)["client"].clone())
+        });
+        assert_eq!(clients, [(400, json!("127.0.0.1")), (200, json!("203.0.113.9"))]);
+    }
     "listeners[].tls.preset" older_versions_are_refused {
         let origin = origin();
         let exits = ["intermediate", "modern"].map(|preset| {

@@ -18,6 +18,7 @@ mod plugins;
 mod pools;
 mod site_tls;
 mod sites;
+mod verdicts;
 mod waf;
 
 use std::collections::BTreeSet;
@@ -79,6 +80,7 @@ fn every_key_has_a_row_and_every_row_a_key() {
         pools::ROWS,
         site_tls::ROWS,
         sites::ROWS,
+        verdicts::ROWS,
     ];
     let mut rows: BTreeSet<String> = tables.concat().into_iter().map(str::to_owned).collect();
     rows.extend(waf::rows());

@@ -143,6 +143,28 @@ rows! {
         });
         assert_eq!(told, [Some("7".to_owned()), Some("77".to_owned())]);
     }
+    "node.client.trusted_proxies" their_word_about_a_client_is_believed {
+        let clients = each("node.client.trusted_proxies", [json!(["127.0.0.0/8"]), json!(["192.0.2.0/24"])], |aegis, _| {
+            aegis.curl("/").header("X-Forwarded-For: 203.0.113.9").send();
+            aegis.logged("/")["client"].clone()
+        });
+        assert_eq!(clients, [json!("203.0.113.9"), json!("127.0.0.1")]);
+    }
+    "node.client.trust_everyone" everyone_is_trusted_only_when_that_is_said_twice {
+        let code = |said: bool| {
+            let builder = Aegis::before(&origin()).set("node.client.trusted_proxies", json!(["0.0.0.0/0"]));
+            builder.set("node.client.trust_everyone", said).check().status.code()
+        };
+        assert_eq!([code(true), code(false)], [Some(0), Some(78)]);
+    }
+    "node.client.forwarded_field" only_that_field_names_a_client {
+        let with = |builder: Builder| builder.set("node.client.trusted_proxies", json!(["127.0.0.1"]));
+        let clients = each_of(with, "node.client.forwarded_field", [json!("forwarded"), json!("x-forwarded-for")], |aegis, _| {
+            aegis.curl("/").header("X-Forwarded-For: 203.0.113.9").header("Forwarded: for=203.0.113.8").send();
+            aegis.logged("/")["client"].clone()
+        });
+        assert_eq!(clients, [json!("203.0.113.8"), json!("203.0.113.9")]);
+    }
     "node.cache.memory" what_does_not_fit_is_dropped {
         let hit = each("node.cache.memory", [json!("1MiB"), json!("64MiB")], |aegis, _| {
             for target in ["/keep/1", "/keep/2", "/keep/3"] {

@@ -37,6 +37,27 @@ rows! {
         });
         assert_eq!(bodies, ["site", "plugin"]);
     }
+    "sites[].methods" others_get_405 {
+        let origin = named("site");
+        let statuses = [json!(["GET"]), json!(["GET", "POST"])].map(|methods| {
+            let aegis = Aegis::before(&origin).set("sites[0].methods", methods).start();
+            let asked = aegis.curl("/").arg(&["-X", "POST"]).send();
+            (asked.status, asked.header("allow").to_owned())
+        });
+        assert_eq!(statuses, [(405, "GET".to_owned()), (200, String::new())]);
+    }
+    "sites[].routes[].methods" they_count_in_place_of_the_sites {
+        let origin = named("site");
+        let statuses = [json!(["PURGE"]), json!(["GET", "HEAD"])].map(|methods| {
+            let route = json!({ "match": { "path": "/x" }, "methods": methods });
+            let aegis = Aegis::before(&origin)
+                .set("sites[0].methods", json!(["GET"]))
+                .set("sites[0].routes", json!([route]))
+                .start();
+            ["/x", "/"].map(|path| aegis.get(path).status)
+        });
+        assert_eq!(statuses, [[405, 200], [200, 200]]);
+    }
     "sites[].routes[].plugins" they_run_in_place_of_the_sites {
         let origin = named("site");
         let bodies = [json!([]), json!(["answer"])].map(|plugins| {

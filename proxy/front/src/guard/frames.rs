@@ -13,6 +13,7 @@
 //! | DATA without bytes or end | 100 | no use at all (CVE-2019-9518); padding counts as nothing |
 //! | WINDOW_UPDATE | 2,000 and 10 for each DATA frame we sent | as Envoy; clients acknowledge at most each frame, for stream and connection |
 //! | others | 1,000 | unknown types must be ignored (RFC 9113 §5.5), not endlessly |
+//! | RST_STREAM that **we** sent | 500 | a client can make a server reset its streams by sending what is wrong on them, and be rid of them as by rapid reset (CVE-2025-8671, MadeYouReset). Those with NO_ERROR are not counted: they follow a whole answer (RFC 9113 §8.1) |
 //!
 //! The `h2` crate has bounds of its own: streams reset before they are accepted (20), continuations, the decoded list.
 //! Requests themselves are not counted here.
@@ -28,6 +29,9 @@ const UPDATES_FOR_EACH_FRAME: u64 = 10;
 /// Pad length and the longest padding.
 const PADDING_MAX: u32 = 256;
 
+const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
+const NO_ERROR: u32 = 0;
 const END_STREAM: u8 = 1;
 const PADDED: u8 = 8;
 
@@ -50,6 +54,8 @@ pub enum Flood {
     WindowUpdate,
     /// Any other type.
     Other,
+    /// What made us send `RST_STREAM`.
+    MadeReset,
 }
 
 impl Flood {
@@ -65,12 +71,13 @@ impl Flood {
             Self::EmptyData => "h2_empty_data_flood",
             Self::WindowUpdate => "h2_window_update_flood",
             Self::Other => "h2_unknown_flood",
+            Self::MadeReset => "h2_made_reset_flood",
         }
     }
 
     const fn limit(self) -> u64 {
         match self {
-            Self::Reset => 500,
+            Self::Reset | Self::MadeReset => 500,
             Self::Ping | Self::Priority | Self::WindowUpdate => 2_000,
             Self::Settings | Self::EmptyData => 100,
             Self::Continuation => 200,
@@ -101,6 +108,8 @@ struct Frame {
     kind: u8,
     flags: u8,
     length: u32,
+    /// The error code of RST_STREAM and GOAWAY, if it was asked for.
+    code: u32,
 }
 
 impl Frame {
@@ -111,39 +120,64 @@ impl Frame {
 }
 
 /// Finds the heads of frames in a stream, however it is cut.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Heads {
-    head: [u8; HEAD],
+    /// A head, and of frames that end something the payload up to the code.
+    head: [u8; HEAD + 8],
     len: usize,
     skip: u32,
+    with_codes: bool,
 }
 
 impl Heads {
+    const fn after(skip: u32, with_codes: bool) -> Self {
+        Self {
+            head: [0; HEAD + 8],
+            len: 0,
+            skip,
+            with_codes,
+        }
+    }
+
     fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
         let skipped = bytes.len().min(self.skip as usize);
         self.skip -= skipped as u32;
         *bytes = bytes.get(skipped..).unwrap_or_default();
-        while let Some(place) = self.head.get_mut(self.len) {
+        while self.len < self.wanted() {
             let (&byte, rest) = bytes.split_first()?;
-            *place = byte;
+            if let Some(place) = self.head.get_mut(self.len) {
+                *place = byte;
+            }
             self.len += 1;
             *bytes = rest;
         }
-        self.len = 0;
-        let [a, b, c, kind, flags, ..] = self.head;
+        let [a, b, c, kind, flags, _, _, _, _, first @ .., e, f, g, h] = self.head;
         let length = u32::from_be_bytes([0, a, b, c]);
-        self.skip = length;
+        self.skip = length.saturating_sub((self.len - HEAD) as u32);
+        let code = if kind == GOAWAY { [e, f, g, h] } else { first };
+        self.len = 0;
         Some(Frame {
             kind,
             flags,
             length,
+            code: u32::from_be_bytes(code),
         })
+    }
+
+    /// Bytes of this frame to look at.
+    const fn wanted(&self) -> usize {
+        let [_, _, _, kind, ..] = self.head;
+        match kind {
+            RST_STREAM if self.with_codes && self.len >= HEAD => HEAD + 4,
+            GOAWAY if self.with_codes && self.len >= HEAD => HEAD + 8,
+            _ => HEAD,
+        }
     }
 }
 
 /// Kinds of [`Flood`], and DATA frames that we sent.
-const COUNTS: usize = 9;
-const SENT: usize = 8;
+const COUNTS: usize = 10;
+const SENT: usize = 9;
 
 /// The counts of one connection.
 #[derive(Debug)]
@@ -156,23 +190,20 @@ pub struct Frames {
     last: [u32; COUNTS],
 }
 
-/// Frames by which we end something.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// A frame by which we end something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// `RST_STREAM`.
-    pub streams: u32,
-    /// `GOAWAY`.
-    pub connections: u32,
+    /// All of the connection (`GOAWAY`), or a stream of it (`RST_STREAM`).
+    pub connection: bool,
+    /// Its error code (RFC 9113 §7).
+    pub code: u32,
 }
 
 impl Default for Frames {
     fn default() -> Self {
         Self {
-            received: Heads {
-                skip: PREFACE,
-                ..Heads::default()
-            },
-            sent: Heads::default(),
+            received: Heads::after(PREFACE, false),
+            sent: Heads::after(0, true),
             in_a_row: 0,
             began_ms: 0,
             now: [0; COUNTS],
@@ -212,18 +243,45 @@ impl Frames {
         Ok(())
     }
 
-    /// Counts what we sent.
-    pub fn sent(&mut self, mut bytes: &[u8]) -> Ended {
-        let mut ended = Ended::default();
+    /// Counts what we sent, and tells of each frame that ends something. `age` is asked only for those.
+    ///
+    /// # Errors
+    /// The client made us end too much; the connection cannot go on.
+    pub fn sent(
+        &mut self,
+        mut bytes: &[u8],
+        age: impl Fn() -> Duration,
+        mut tell: impl FnMut(Ended),
+    ) -> Result<(), Flood> {
+        let mut made = 0;
         while let Some(frame) = self.sent.next(&mut bytes) {
+            let code = frame.code;
             match frame.kind {
                 0 => self.add(SENT),
-                3 => ended.streams += 1,
-                7 => ended.connections += 1,
+                RST_STREAM => {
+                    made += u32::from(code != NO_ERROR);
+                    let connection = false;
+                    tell(Ended { connection, code });
+                }
+                GOAWAY => {
+                    let connection = true;
+                    tell(Ended { connection, code });
+                }
                 _ => {}
             }
         }
-        ended
+        if made == 0 {
+            return Ok(());
+        }
+        let now_ms = u64::try_from(age().as_millis()).unwrap_or(u64::MAX);
+        self.turn(now_ms);
+        for _ in 0..made {
+            self.add(Flood::MadeReset as usize);
+        }
+        if self.count(Flood::MadeReset as usize, now_ms) > Flood::MadeReset.limit() {
+            return Err(Flood::MadeReset);
+        }
+        Ok(())
     }
 
     fn add(&mut self, kind: usize) {
@@ -370,7 +428,7 @@ mod tests {
     fn who_is_sent_much_may_acknowledge_much() {
         let mut frames = open();
         for _ in 0..1_000 {
-            frames.sent(&frame(0, 0, 100));
+            frames.sent(&frame(0, 0, 100), age, |_| {}).unwrap();
         }
         let update = frame(8, 0, 4);
         for _ in 0..12_000 {
@@ -382,19 +440,47 @@ mod tests {
         );
     }
 
+    fn age() -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// A frame that ends something, with this code.
+    fn ending(kind: u8, code: u8) -> Vec<u8> {
+        let mut bytes = frame(kind, 0, if kind == 7 { 8 + 3 } else { 4 });
+        let at = if kind == 7 { 13 } else { 9 };
+        bytes[at..at + 4].copy_from_slice(&[0, 0, 0, code]);
+        bytes
+    }
+
     #[test]
-    fn what_we_end_is_counted() {
-        let mut frames = open();
-        let mut stream = frame(4, 0, 6);
-        stream.extend(frame(3, 0, 4));
-        stream.extend(frame(3, 0, 4));
-        stream.extend(frame(7, 0, 8));
-        let ended = stream
-            .chunks(3)
-            .map(|part| frames.sent(part))
-            .fold((0, 0), |sum, one| {
-                (sum.0 + one.streams, sum.1 + one.connections)
-            });
-        assert_eq!(ended, (2, 1));
+    fn what_we_end_is_told_with_its_code_however_it_is_written() {
+        let stream = [
+            frame(4, 0, 6),
+            ending(3, 1),
+            frame(0, 0, 5),
+            ending(3, 8),
+            ending(7, 11),
+            frame(0, 1, 3),
+        ]
+        .concat();
+        for cut in 1..stream.len() {
+            let mut frames = open();
+            let mut told = Vec::new();
+            for part in stream.chunks(cut) {
+                let tell = |ended: super::Ended| told.push((ended.connection, ended.code));
+                frames.sent(part, age, tell).unwrap();
+            }
+            assert_eq!(told, [(false, 1), (false, 8), (true, 11)], "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_makes_us_reset_its_streams_is_cut_as_one_that_resets_them() {
+        for (code, limit) in [(1, Some(500)), (5, Some(500)), (8, Some(500)), (0, None)] {
+            let mut frames = open();
+            let reset = ending(3, code);
+            let cut = (0..5_000).find(|_| frames.sent(&reset, age, |_| {}).is_err());
+            assert_eq!(cut, limit, "code {code}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use aegis_certs::{CertStore, Certificates, Times};
 use aegis_front::{BindError, Door, DoorConfig, Drained, Listeners};
 use aegis_identity::{Connection, Refuse, Reject};
-use aegis_settings::model::{Certificate, Listener, ListenerTls, Secret, TlsPreset};
+use aegis_settings::model::{Certificate, Listener, ListenerTls, ProxyProtocol, Secret, TlsPreset};
 use async_trait::async_trait;
 use boring::asn1::Asn1Time;
 use boring::ec::{EcGroup, EcKey};
@@ -21,10 +21,10 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use pingora_http::ResponseHeader;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
@@ -36,6 +36,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// Answers each request with the facts of its connection; `/hold` only once it is let go.
 pub(crate) struct App {
     pub(crate) held: AtomicUsize,
+    trusts: AtomicBool,
+    /// Connections that ended without an answer.
+    pub(crate) cuts: Mutex<Vec<(SocketAddr, &'static str)>>,
     go: watch::Sender<bool>,
     cleaned: watch::Sender<bool>,
 }
@@ -44,6 +47,8 @@ impl App {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             held: AtomicUsize::new(0),
+            trusts: AtomicBool::new(false),
+            cuts: Mutex::default(),
             go: watch::Sender::new(false),
             cleaned: watch::Sender::new(false),
         })
@@ -70,10 +75,15 @@ impl App {
             .as_ref()
             .and_then(|data| data.downcast_ref::<Arc<Connection>>())
             .expect("and in it the connection");
+        let client = if connection.is_told() {
+            format!(" client={}", connection.client)
+        } else {
+            String::new()
+        };
         let body = match &connection.tls {
-            None => format!("plain peer={}\n", connection.peer),
+            None => format!("plain peer={}{client}\n", connection.peer),
             Some(tls) => format!(
-                "{} {} sni={} alpn={} group={} peer={}\n",
+                "{} {} sni={} alpn={} group={} peer={}{client}\n",
                 tls.version,
                 tls.cipher,
                 tls.sni.as_deref().unwrap_or("-"),
@@ -123,6 +133,10 @@ impl HttpServerApp for App {
 }
 
 impl Refuse for App {
+    fn trusts(&self, _peer: IpAddr) -> bool {
+        self.trusts.load(Ordering::SeqCst)
+    }
+
     fn refuse(&self, _connection: &Connection, head: &[u8], why: Reject) -> Vec<u8> {
         let body = format!("{why} {}", head.len());
         format!(
@@ -131,6 +145,11 @@ impl Refuse for App {
             body.len()
         )
         .into_bytes()
+    }
+
+    fn cut(&self, connection: &Connection, why: &'static str) {
+        let line = (connection.peer, why);
+        self.cuts.lock().expect("no panic").push(line);
     }
 }
 
@@ -159,6 +178,7 @@ pub(crate) fn plain() -> Listener {
     Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         tls: None,
+        proxy_protocol: ProxyProtocol::Off,
         reuse_port: false,
     }
 }
@@ -168,6 +188,7 @@ pub(crate) fn tls(preset: TlsPreset, http2: bool) -> Listener {
         address: "127.0.0.1:0".parse().unwrap(),
         tls: Some(ListenerTls { preset, http2 }),
         reuse_port: false,
+        proxy_protocol: ProxyProtocol::Off,
     }
 }
 
@@ -207,8 +228,19 @@ pub(crate) fn try_start(
 }
 
 impl Running {
+    /// The reasons of all connections that ended without an answer so far.
+    pub(crate) fn told(&self) -> Vec<&'static str> {
+        let cuts = self.app.cuts.lock().expect("no panic");
+        cuts.iter().map(|(_, why)| *why).collect()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// Whether everybody's word is believed, or nobody's.
+    pub(crate) fn trust(&self, everybody: bool) {
+        self.app.trusts.store(everybody, Ordering::SeqCst);
     }
 
     /// Lets held requests go.

@@ -126,7 +126,15 @@ fn key(cache: &Cache, session: &Session, ctx: &Ctx) -> Option<Key> {
             .as_bytes(),
     };
     let host = facts::host(head).ok().flatten()?;
-    cache.keys.key(scheme, host, target)
+    match ctx.forwarded_host() {
+        // The origin is told it, and may write it into its answer. No target holds a line feed.
+        Some(told) if told != host => {
+            let told = told.to_ascii_lowercase();
+            let target = [target, b"\n", told.as_bytes()].concat();
+            cache.keys.key(scheme, host, &target)
+        }
+        _ => cache.keys.key(scheme, host, target),
+    }
 }
 
 /// Head and body, in as few writes as they have pieces.

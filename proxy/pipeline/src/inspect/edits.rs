@@ -147,6 +147,7 @@ mod tests {
             received: SystemTime::UNIX_EPOCH,
             tls_version: None,
             sni: None,
+            ja4: None,
             client_cert: None,
         }
     }

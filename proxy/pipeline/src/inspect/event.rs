@@ -1,24 +1,33 @@
 //! What a module says about a request (`aegis_waf_event`) → counters, the process log, the ring of security events.
 
 use crate::ctx::Ctx;
+use crate::fault::Fault;
 use crate::inspect::plan::Inspector;
 use crate::snapshot::Routed;
 use aegis_plugins::{ForeignEvent, LateEvent, RequestHead};
 use aegis_telemetry::events::WafEvent;
 use aegis_telemetry::metrics::WafVerdict;
-use aegis_telemetry::ring::{Entry, Rule};
+use aegis_telemetry::ring::{self, Entry, Rule};
+use aegis_verdicts::FaultKind;
+use pingora_proxy::Session;
 use serde::Deserialize;
 use std::time::{Duration, UNIX_EPOCH};
+
+/// Phases up to this one judge the request, later ones the response.
+const REQUEST_PHASES: u8 = 2;
 
 /// The message of the WAF module.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Message {
     action: String,
+    phase: u8,
     status: u16,
     enforced: bool,
     score: i64,
     threshold: i64,
+    /// Why the request was not inspected whole.
+    message: String,
     rules: Vec<Rule>,
 }
 
@@ -44,6 +53,11 @@ pub(crate) fn record(
             _ => WafVerdict::Detect,
         };
         ctx.note_waf(verdict);
+        // What an origin answers is not its client's fault.
+        if inspector.is_waf && verdict == WafVerdict::Block && message.phase <= REQUEST_PHASES {
+            ctx.offence = Some(FaultKind::WafBlock);
+        }
+        ctx.explained |= verdict != WafVerdict::Detect;
         let Some(routed) = ctx.routed() else { return };
         let entry = entry(ctx, routed, inspector, head, message, cpu);
         WafEvent {
@@ -65,7 +79,7 @@ fn entry(
 ) -> Entry {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Entry {
-        request_id: ctx.id.as_str().to_owned(),
+        request_id: ctx.request_id().to_owned(),
         time_ms: millis(ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default()),
         client: ctx.client_text().to_owned(),
         method: text(&head.method),
@@ -86,6 +100,74 @@ fn entry(
         score: message.score,
         threshold: message.threshold,
         micros: u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX),
+        detail: message.message,
+    }
+}
+
+/// Keeps why a request was stopped by a limit or a fault of inspection, where no module said it.
+pub(crate) fn stopped(session: &Session, ctx: &Ctx, fault: Fault) {
+    let action = match fault {
+        Fault::BodyTooLarge | Fault::BodyEncoding | Fault::BodiesHeld => "limit",
+        Fault::PluginFailed => "fault",
+        _ => return,
+    };
+    let Some(routed) = ctx.routed().filter(|_| !ctx.explained) else {
+        return;
+    };
+    let route = &routed.entry.route;
+    let (plugin, why) = match (fault, ctx.no_verdict.as_deref()) {
+        (Fault::PluginFailed, Some((plugin, kind))) => (
+            plugin.as_str(),
+            format!("plugin {plugin} gave no verdict ({kind}), and its on_error is deny"),
+        ),
+        (Fault::PluginFailed, None) => ("", "a plugin gave no verdict".to_owned()),
+        (Fault::BodiesHeld, _) => (
+            "",
+            "bodies that wait for a verdict have used up node.bodies_held_max, or this site's or client's share of it"
+                .to_owned(),
+        ),
+        _ => ("", too_large(routed)),
+    };
+    let head = session.req_header();
+    let host = head.headers.get(http::header::HOST);
+    let host = head.uri.authority().map_or_else(
+        || host.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()),
+        |authority| Some(authority.as_str().to_owned()),
+    );
+    ring::global().push(Entry {
+        request_id: ctx.id.as_str().to_owned(),
+        time_ms: millis(ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default()),
+        client: ctx.client_text().to_owned(),
+        method: head.method.as_str().to_owned(),
+        scheme: ctx.scheme().to_owned(),
+        host: host.unwrap_or_default(),
+        target: String::from_utf8_lossy(head.raw_path()).into_owned(),
+        status: fault.status(),
+        site: routed.site.site.name.clone(),
+        route: route.key.clone(),
+        plugin: plugin.to_owned(),
+        mode: String::new(),
+        action: action.to_owned(),
+        rules: Vec::new(),
+        score: 0,
+        threshold: 0,
+        micros: 0,
+        detail: why,
+    });
+}
+
+/// Which key says how much of a body is held.
+fn too_large(routed: Routed<'_>) -> String {
+    let route = &routed.entry.route;
+    let most = routed.plan.inspection.body.reject_above.unwrap_or(0);
+    if most == route.waf.held_max {
+        let from = route.sources.get("waf.held_max");
+        let from = from.map_or("default", String::as_str);
+        format!("the body has more than {most} bytes, which is waf.held_max (from: {from})")
+    } else {
+        format!(
+            "the body has more than {most} bytes, which is the least body_max of the plugins that read it"
+        )
     }
 }
 
@@ -101,7 +183,7 @@ pub fn late(event: LateEvent) {
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let head = &event.head;
-    aegis_telemetry::ring::global().push(Entry {
+    ring::global().push(Entry {
         request_id: text(&head.request_id),
         time_ms: millis(head.received.duration_since(UNIX_EPOCH).unwrap_or_default()),
         client: head.source.ip().to_canonical().to_string(),
@@ -119,5 +201,6 @@ pub fn late(event: LateEvent) {
         score: message.score,
         threshold: message.threshold,
         micros: 0,
+        detail: message.message,
     });
 }

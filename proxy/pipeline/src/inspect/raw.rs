@@ -53,12 +53,13 @@ pub(crate) fn head(session: &ServerSession, ctx: &Ctx, takes_body: bool) -> Arc<
         headers,
         source: ctx.client(),
         destination: connection.map_or_else(|| ctx.client(), |connection| connection.local),
-        request_id: text(ctx.id.as_str()),
+        request_id: text(ctx.request_id()),
         received: ctx.time,
         tls_version: connection
             .and_then(Connection::tls_version)
             .map(|v| Bytes::from_static(v.as_bytes())),
         sni: connection.and_then(Connection::sni).map(text),
+        ja4: connection.and_then(Connection::ja4).map(text),
         client_cert: ctx.client_certificate().map(|shown| ClientCert {
             subject: text(&shown.subject),
             sha256: text(&shown.fingerprint),

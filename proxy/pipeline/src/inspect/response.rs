@@ -81,7 +81,7 @@ impl Inspection {
             }
             if let Some(fields) = verdict.edits.take() {
                 apply(response, fields).map_err(|error| {
-                    tracing::debug!(request = ctx.id.as_str(), plugin = open.inspector.plugin.name(), %error, "edit refused");
+                    tracing::debug!(request = ctx.request_id(), plugin = open.inspector.plugin.name(), %error, "edit refused");
                     Fault::PluginFailed
                 })?;
             }

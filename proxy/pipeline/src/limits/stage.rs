@@ -6,6 +6,7 @@ use crate::ctx::Ctx;
 use crate::facts::Facts;
 use crate::fault::Fault;
 use crate::snapshot::Routed;
+use aegis_identity::Connection;
 use aegis_limits::{Admission, Outcome, Refusal, Usage, write_ratelimit};
 use aegis_telemetry::events::LimitExceeded;
 use aegis_telemetry::ring::{Entry, Rule};
@@ -58,6 +59,7 @@ pub(crate) fn ask(facts: &Facts<'_>, ctx: &mut Ctx) -> Result<(), Answer> {
         site: &routed.site.site.name,
         path: decoded(facts.path),
         headers: facts.headers,
+        ja4: ctx.connection().and_then(Connection::ja4),
     };
     let now = limits.node.at(ctx.started);
     match limits.rules.admit(&request, now) {
@@ -115,7 +117,7 @@ fn exceeded(
         return;
     };
     let entry = || Entry {
-        request_id: ctx.id.as_str().to_owned(),
+        request_id: ctx.request_id().to_owned(),
         time_ms: u64::try_from(
             ctx.time
                 .duration_since(UNIX_EPOCH)
@@ -141,6 +143,7 @@ fn exceeded(
         score: 0,
         threshold: 0,
         micros: 0,
+        detail: String::new(),
     };
     LimitExceeded {
         limit: &policy.metrics,
@@ -215,6 +218,7 @@ struct Request<'a> {
     site: &'a str,
     path: Cow<'a, [u8]>,
     headers: &'a HeaderMap,
+    ja4: Option<&'a str>,
 }
 
 impl aegis_limits::Facts for Request<'_> {
@@ -231,7 +235,7 @@ impl aegis_limits::Facts for Request<'_> {
     }
 
     fn ja4(&self) -> Option<&str> {
-        None
+        self.ja4
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {

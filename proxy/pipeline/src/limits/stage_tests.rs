@@ -8,6 +8,7 @@ fn request(headers: &HeaderMap) -> Request<'_> {
         site: "a",
         path: decoded("/"),
         headers,
+        ja4: None,
     }
 }
 

@@ -1,14 +1,13 @@
 //! The guard of the door before the whole proxy: what the client gets, and which requests the origin can find in the bytes
 //! it gets.
 
-#[path = "../../../front/src/guard/tests/cases.rs"]
-mod cases;
-
 use crate::support::door::connect;
 use crate::support::origin::{Origin, Reply, ok};
 use crate::support::settings::Sites;
 use crate::support::{Client, Node};
-use cases::{Case, NEXT};
+use aegis_testkit::cases::{self, Case, NEXT};
+use aegis_testkit::play::{self, Patience, Second};
+use aegis_testkit::tape::{self, Tape};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,33 +24,6 @@ async fn guarded(origin: &Origin) -> (Node, SocketAddr) {
     (node, address)
 }
 
-/// The final statuses in what came, whose bodies have no such line.
-fn statuses(text: &str) -> Vec<u16> {
-    let lines = text.split("HTTP/1.1 ").skip(1);
-    lines
-        .filter_map(|rest| rest.get(..3)?.parse().ok())
-        .filter(|&status| status >= 200)
-        .collect()
-}
-
-/// All the statuses until there are `enough` or the connection ends.
-async fn answers(client: &mut Client, enough: usize) -> (Vec<u16>, String) {
-    let mut came = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&came).into_owned();
-        let found = statuses(&text);
-        if found.len() >= enough {
-            return (found, text);
-        }
-        let mut part = [0; 8192];
-        match tokio::time::timeout(DEADLINE, client.0.read(&mut part)).await {
-            Ok(Ok(0) | Err(_)) => return (found, text),
-            Ok(Ok(read)) => came.extend_from_slice(&part[..read]),
-            Err(_) => panic!("no answer: {text}"),
-        }
-    }
-}
-
 async fn closes(client: &mut Client) -> bool {
     // Without it the door would listen on for a while.
     client.0.shutdown().await.ok();
@@ -60,81 +32,70 @@ async fn closes(client: &mut Client) -> bool {
     read.expect("the connection ends").is_ok()
 }
 
-fn is_old(case: &Case) -> bool {
-    let line = case.bytes.split(|&b| b == b'\n').next();
-    line.is_some_and(|line| line.ends_with(b"HTTP/1.0\r"))
-}
+/// Proxies that the rows are played to at once; each has an origin of its own and one client at a time.
+const PROXIES: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_origin_gets_the_good_requests_of_every_case_and_never_another_one() {
-    let origin = Origin::start(|seen, _| {
-        if seen.line().starts_with("HEAD") {
-            Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec())
-        } else {
-            ok("fine")
-        }
-    })
-    .await;
-    let (_node, address) = guarded(&origin).await;
-    for (number, case) in cases::all().iter().enumerate() {
-        let text: String = String::from_utf8_lossy(&case.bytes)
-            .chars()
-            .take(200)
-            .collect();
-        let what = format!("case {number}: {text:?}");
-        let before = origin.seen().len();
-        let mut client = connect(address).await;
-        // The refusal may come while this is being sent.
-        client.0.write_all(&case.bytes).await.ok();
-        // After an answer in HTTP/1.0 the connection ends.
-        let good = if is_old(case) && case.then.is_none() {
-            1
-        } else {
-            case.good
-        };
-        let refused = case.then.map(aegis_identity::Reject::status);
-        let (got, all) = answers(&mut client, good + usize::from(refused.is_some())).await;
-        assert_eq!(
-            got.len(),
-            good + usize::from(refused.is_some()),
-            "{what}: {all}"
-        );
-        if let Some(status) = refused {
-            assert_eq!(got.last(), Some(&status), "{what}: {all}");
+async fn the_origin_gets_the_good_requests_of_every_row_and_never_another_one() {
+    let rows = Arc::new(cases::all());
+    assert!(rows.len() >= 200);
+    let mut players = Vec::new();
+    for player in 0..PROXIES {
+        let tape = Tape::start();
+        let node = Node::serving(Sites::one(tape.address())).await;
+        let address = node.also_behind_door(LONG);
+        let rows = Arc::clone(&rows);
+        players.push(tokio::task::spawn_blocking(move || {
+            let _node = node;
+            let mine = rows.iter().skip(player).step_by(PROXIES);
+            let (played, breaking): (Vec<_>, Vec<_>) = mine
+                .map(|row| (wrong(row, address, &tape), row.breaks_off))
+                .unzip();
+            // Those that were broken off come when they come, but each once.
+            let broken = |bytes: &Vec<u8>| tape::read(bytes).rest > 0;
+            let broken_off = tape.bytes().iter().filter(|bytes| broken(bytes)).count();
+            let breaking = breaking.iter().filter(|breaks| **breaks).count();
             assert!(
-                all.to_ascii_lowercase().contains("x-request-id: "),
-                "{what}: {all}"
+                broken_off <= breaking,
+                "{broken_off} of {breaking} broken off"
             );
-            assert!(closes(&mut client).await, "{what}");
-        } else if good == 2 {
-            assert_eq!(got.last(), Some(&200), "{what}: {all}");
-        }
-        // A second client, over the connections to the origin that are there.
-        let mut second = connect(address).await;
-        second
-            .send("GET /second HTTP/1.1\r\nHost: a.example\r\n\r\n")
-            .await;
-        assert_eq!(second.answer().await.status, 200, "{what}");
-        let seen = &origin.seen()[before..];
-        let whole: Vec<_> = seen.iter().filter(|one| one.whole).collect();
-        let passed = got.iter().filter(|&&status| status == 200).count();
-        assert_eq!(whole.len(), passed + 1, "{what}: {seen:#?}");
-        assert_eq!(
-            whole.last().expect("one").line(),
-            "GET /second HTTP/1.1",
-            "{what}"
-        );
-        assert!(seen.len() - whole.len() <= 1, "{what}: {seen:#?}");
-        if passed == 2 && case.then.is_none() {
-            assert_eq!(whole[1].line(), "GET /next HTTP/1.1", "{what}: {seen:#?}");
+            played
+        }));
+    }
+    let (mut all_wrong, mut on_used) = (Vec::new(), 0);
+    for player in players {
+        for (wrong, second) in player.await.expect("it ends") {
+            all_wrong.extend(wrong);
+            on_used += usize::from(second == Second::SameConnection);
         }
     }
-    let seen = origin.seen();
-    let connections = seen.iter().map(|one| one.connection).max().unwrap_or(0);
-    assert!(
-        connections * 2 < seen.len(),
-        "connections to the origin are used again"
-    );
+    assert!(all_wrong.is_empty(), "{}", all_wrong.join("\n"));
+    // One that was answered just now may not be back among those that wait; so not all of them.
+    assert!(on_used * 2 > rows.len(), "{on_used} of {}", rows.len());
+}
+
+/// What is not as the row says, and how the second client's request came to the origin.
+fn wrong(row: &Case, address: SocketAddr, tape: &Tape) -> (Option<String>, Second) {
+    let outcome = play::play(address, tape, row, Patience::Sure);
+    let mut wrong = Vec::new();
+    let mut held = |what: &str, holds: bool| {
+        if !holds {
+            wrong.push(what.to_owned());
+        }
+    };
+    held("answers", outcome.answers == row.answers);
+    held("the connection's fate", outcome.closed == row.closes);
+    held("what the origin saw", outcome.origin == row.origin);
+    held("something unclear", outcome.unclear.is_empty());
+    let id =
+        |status: u16| status == 200 || outcome.text.to_ascii_lowercase().contains("x-request-id: ");
+    held("an id", outcome.answers.iter().all(|status| id(*status)));
+    let allowed = !row.answers.contains(&405) || outcome.text.contains("llow: ");
+    held("`Allow`", allowed);
+    held("the second client", outcome.second != Second::Harmed);
+    let wrong = wrong.join(", ");
+    let told = (!wrong.is_empty()).then(|| format!("{}: {wrong}: {outcome:?}", row.name));
+    (told, outcome.second)
 }
 
 #[tokio::test]

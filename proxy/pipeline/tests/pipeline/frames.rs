@@ -4,36 +4,13 @@
 use crate::support::Node;
 use crate::support::origin::Origin;
 use crate::support::settings::Sites;
+use aegis_testkit::h2::{END_HEADERS, END_STREAM, PREFACE, block, frame};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const DEADLINE: Duration = Duration::from_secs(60);
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-/// A field block without compression: literals that are not indexed (RFC 7541 §6.2.2).
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, value) in fields {
-        bytes.push(0);
-        for text in [name, value] {
-            assert!(text.len() < 127, "one byte of length");
-            bytes.push(text.len() as u8);
-            bytes.extend_from_slice(text.as_bytes());
-        }
-    }
-    bytes
-}
 
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
@@ -50,7 +27,7 @@ enum Fate {
 /// What becomes of stream 1 after these frames.
 async fn fate(address: SocketAddr, frames: &[Vec<u8>]) -> Fate {
     let mut socket = TcpStream::connect(address).await.expect("connects");
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(4, 0, 0, &[]));
     bytes.extend(frames.concat());
     socket.write_all(&bytes).await.expect("sends");

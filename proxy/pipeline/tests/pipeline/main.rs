@@ -15,3 +15,4 @@ mod log;
 mod plugins;
 mod proxying;
 mod support;
+mod verdicts;

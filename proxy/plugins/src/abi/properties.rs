@@ -70,6 +70,7 @@ fn of_stream(stream: &Stream, path: &str) -> Option<Bytes> {
         ("connection", "sha256_peer_certificate_digest") => {
             Some(head.client_cert.as_ref()?.sha256.clone())
         }
+        ("aegis", "ja4") => head.ja4.clone(),
         ("aegis", "site") => text(&properties.site),
         ("aegis", "waf_policy_id") => number(properties.waf_policy.as_ref()?.0),
         ("aegis", "waf_policy") => Some(properties.waf_policy.as_ref()?.1.clone()),

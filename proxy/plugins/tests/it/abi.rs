@@ -53,6 +53,10 @@ async fn properties_have_the_names_and_encodings_of_envoy() {
         ("plugin_root_id", b"property-plugin_root_id".to_vec()),
         ("plugin_vm_id", b"property-plugin_vm_id".to_vec()),
         ("aegis.site", b"a".to_vec()),
+        (
+            "aegis.ja4",
+            b"t13d1516h2_8daaf6152771_e5627efa2ab1".to_vec(),
+        ),
         ("aegis.waf_policy_id", number(7)),
         ("aegis.waf_policy", b"{\"mode\":\"block\"}".to_vec()),
         ("aegis.route", b"sites[0]".to_vec()),

@@ -122,6 +122,7 @@ pub(crate) fn head(method: &'static str, target: &str) -> RequestHead {
         received: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_000_000_001),
         tls_version: Some(bytes("TLSv1.3")),
         sni: Some(bytes("shop.example")),
+        ja4: Some(bytes("t13d1516h2_8daaf6152771_e5627efa2ab1")),
         client_cert: None,
     }
 }

@@ -2,10 +2,12 @@
 
 use crate::context::Checker;
 use crate::limits::SOCKET_PATH_MAX;
-use crate::model::Settings;
+use crate::model::{ProxyProtocol, Settings};
+use crate::networks::Networks;
 use crate::scalar::show_duration;
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
+    trust(settings, checker);
     let socket = &settings.node.admin.socket;
     let bytes = socket.as_os_str().len();
     if bytes > SOCKET_PATH_MAX
@@ -40,5 +42,44 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
                 "one probe ends before the next one starts: make it shorter, or `interval` longer",
             );
         }
+    }
+}
+
+/// Whom the word of is believed: nobody's by accident.
+fn trust(settings: &Settings, checker: &mut Checker<'_, '_>) {
+    const LIST: &str = "node.client.trusted_proxies";
+    const EVERYONE: &str = "node.client.trust_everyone";
+    let client = &settings.node.client;
+    let any_bad =
+        (0..client.trusted_proxies.len()).any(|i| checker.is_bad(&format!("{LIST}[{i}]")));
+    if checker.is_bad(LIST) || checker.is_bad(EVERYONE) || any_bad {
+        return;
+    }
+    let half = Networks::new(&client.trusted_proxies).half_of();
+    match half {
+        Some(family) if !client.trust_everyone => checker.error(
+            LIST,
+            &format!(" trusts half of all {family} addresses or more: anybody there could say who he is"),
+            "name the addresses of your proxies; if nobody else can reach this node, also set `node.client.trust_everyone: true`",
+        ),
+        None if client.trust_everyone => checker.error(
+            EVERYONE,
+            " has no effect: `node.client.trusted_proxies` does not trust everyone",
+            "remove it",
+        ),
+        _ => {}
+    }
+    let wanting = settings
+        .listeners
+        .iter()
+        .position(|listener| listener.proxy_protocol == ProxyProtocol::Required);
+    if let Some(index) = wanting
+        && client.trusted_proxies.is_empty()
+    {
+        checker.error(
+            &format!("listeners[{index}].proxy_protocol"),
+            ": nobody is trusted to send the header, so nobody could connect",
+            "name your load balancers in `node.client.trusted_proxies`",
+        );
     }
 }

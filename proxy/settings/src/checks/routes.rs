@@ -14,6 +14,7 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
             if !checker.is_bad(&key) {
                 action(site, route, &key, checker);
                 reached(site, at, &key, checker);
+                taken(site, route, &key, checker);
             }
         }
         ends(site, &key, checker);
@@ -99,6 +100,23 @@ fn reached(site: &Site, at: usize, key: &str, checker: &mut Checker<'_, '_>) {
         );
         checker.warn(key, &what, "move it up, or remove it");
     }
+}
+
+/// A route is not chosen only for what it then refuses.
+fn taken(site: &Site, route: &SiteRoute, key: &str, checker: &mut Checker<'_, '_>) {
+    let Some(taken) = route.methods.as_ref().or(site.methods.as_ref()) else {
+        return;
+    };
+    let matched = &route.matches.methods;
+    if matched.is_empty() || matched.iter().any(|method| taken.contains(method)) {
+        return;
+    }
+    let what = format!(
+        " matches only {}, which `methods` does not take: every request would get 405",
+        matched.join(", ")
+    );
+    let help = "add them to `methods` of the route or its site, or remove the route";
+    checker.error(&format!("{key}.match.methods"), &what, help);
 }
 
 fn covers(wide: &Match, narrow: &Match) -> bool {

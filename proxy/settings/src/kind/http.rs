@@ -69,24 +69,43 @@ const METHODS: [&str; 9] = [
 
 /// A method (RFC 9110 §9.1: case-sensitive).
 pub(crate) fn method() -> Scalar<String> {
-    let shape = shape::Scalar::Text {
-        what: "a method",
+    Scalar::new(method_shape("a method"), String::new(), |text, _| {
+        read_method(text.text)
+    })
+}
+
+/// A method that can be served.
+pub(crate) fn served_method() -> Scalar<String> {
+    let shape = method_shape("a method, but not CONNECT or TRACE");
+    Scalar::new(shape, String::new(), |text, _| {
+        if matches!(text.text, "CONNECT" | "TRACE") {
+            return Err(Wrong::help(
+                "remove it: tunnels are not made here, and TRACE would show pages what they may not see",
+            ));
+        }
+        read_method(text.text)
+    })
+}
+
+const fn method_shape(what: &'static str) -> shape::Scalar {
+    shape::Scalar::Text {
+        what,
         pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
         max: 32,
-    };
-    Scalar::new(shape, String::new(), |text, _| {
-        let text = text.text;
-        if METHODS.contains(&text.to_ascii_lowercase().as_str())
-            && !text.bytes().all(|byte| byte.is_ascii_uppercase())
-        {
-            return Err(Wrong::help(format!("write {}", text.to_ascii_uppercase())));
-        }
-        if !text.is_empty() && text.bytes().all(is_token_byte) {
-            Ok(text.to_owned())
-        } else {
-            Err(Wrong::plain())
-        }
-    })
+    }
+}
+
+fn read_method(text: &str) -> Result<String, Wrong> {
+    if METHODS.contains(&text.to_ascii_lowercase().as_str())
+        && !text.bytes().all(|byte| byte.is_ascii_uppercase())
+    {
+        return Err(Wrong::help(format!("write {}", text.to_ascii_uppercase())));
+    }
+    if !text.is_empty() && text.bytes().all(is_token_byte) {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong::plain())
+    }
 }
 
 /// `tchar` of RFC 9110 §5.6.2.

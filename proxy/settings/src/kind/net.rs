@@ -2,6 +2,7 @@
 
 use super::is_name;
 use super::scalar::{Scalar, Text, Wrong};
+use crate::networks::{Network, NetworkError};
 use crate::shape;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -61,6 +62,24 @@ pub(crate) fn loopback() -> Scalar<SocketAddr> {
             "metrics are for this machine only; write 127.0.0.1:{}",
             address.port()
         )))
+    })
+}
+
+/// An address or a network of addresses.
+pub(crate) fn network() -> Scalar<Network> {
+    let shape = shape::Scalar::Text {
+        what: "an address or a network such as 10.0.0.0/8",
+        pattern: "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$",
+        max: 49,
+    };
+    Scalar::new(shape, unspecified().ip().into(), |text, _| {
+        text.text.parse().map_err(|wrong| match wrong {
+            NetworkError::HostBits(meant) => Wrong::help(format!(
+                "{} has bits behind its length; write {meant}, or the address alone",
+                text.text
+            )),
+            NetworkError::Form => Wrong::plain(),
+        })
     })
 }
 

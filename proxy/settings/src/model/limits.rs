@@ -224,12 +224,15 @@ impl LimitPolicy {
             LimitOf::Bytes => crate::show_size(amount),
             _ => amount.to_string(),
         };
-        let what = match self.of {
-            LimitOf::Requests => " requests",
-            LimitOf::Bytes => " sent",
-            LimitOf::Errors => " errors",
-            LimitOf::WafMs => " ms of the WAF",
-            LimitOf::InFlight => " requests in flight",
+        let what = match (self.of, self.limit) {
+            (LimitOf::Requests, 1) => " request",
+            (LimitOf::Requests, _) => " requests",
+            (LimitOf::Bytes, _) => " sent",
+            (LimitOf::Errors, 1) => " error",
+            (LimitOf::Errors, _) => " errors",
+            (LimitOf::WafMs, _) => " ms of the WAF",
+            (LimitOf::InFlight, 1) => " request in flight",
+            (LimitOf::InFlight, _) => " requests in flight",
         };
         let keys: Vec<_> = self.key.iter().map(ToString::to_string).collect();
         let mut text = format!("{}{what}", amount(self.limit));

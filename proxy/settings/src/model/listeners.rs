@@ -15,6 +15,9 @@ settings! {
         address: SocketAddr = address() => required(&["\"[::]:443\"", "\"[::]:80\""]);
         /// TLS; `{}` for the defaults below; without it plain HTTP is spoken.
         tls: Option<ListenerTls> = maybe(section()) => optional(&[]);
+        /// Whether every connection begins with a header of the PROXY protocol; it is read from
+        /// `node.client.trusted_proxies` only, and anybody else is not let in.
+        proxy_protocol: ProxyProtocol = choice() => default("off");
         /// Share the address with another process that asks for the same (`SO_REUSEPORT`): the kernel deals connections
         /// out to both, so that one can take over from the other. Without it an address belongs to one process.
         reuse_port: bool = flag() => default("false");
@@ -28,6 +31,17 @@ settings! {
         preset: TlsPreset = choice() => default("intermediate");
         /// Offer HTTP/2.
         http2: bool = flag() => default("true");
+    }
+}
+
+choices! {
+    /// Header of the PROXY protocol. There is no third choice: where the header may be left out, whoever connects may
+    /// write one himself.
+    pub enum ProxyProtocol {
+        /// There is none.
+        Off = "off",
+        /// Each connection begins with one, version 1 or 2.
+        Required = "required",
     }
 }
 

@@ -1,10 +1,13 @@
 //! `node:` what belongs to this machine.
 
-use crate::define::{choices, computed, default, settings};
-use crate::kind::file::{log_target, path};
-use crate::kind::net::loopback;
-use crate::kind::scalar::{choice, ms, secs, size, time, whole};
-use crate::kind::section;
+use super::Verdicts;
+use crate::define::{choices, computed, default, required, settings};
+use crate::kind::file::{Secret, log_target, path, secret};
+use crate::kind::net::{loopback, network};
+use crate::kind::scalar::{choice, flag, ms, name, secs, size, time, whole};
+use crate::kind::{list, section};
+use crate::limits::{MASKS_MAX, NETWORKS_MAX, TOKENS_MAX};
+use crate::networks::Network;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +32,8 @@ settings! {
         tls: NodeTls = section() => default("{}").live();
         /// Storage of the cache.
         cache: NodeCache = section() => default("{}");
+        /// Bans, allows, and the rules that make bans.
+        verdicts: Verdicts = section() => default("{}").live();
         /// The counts of limits.
         limits: NodeLimits = section() => default("{}");
         /// The threads that run plugins.
@@ -47,7 +52,37 @@ settings! {
         socket: PathBuf = path() => computed("/run/aegis/admin.sock", "<state_dir>/admin.sock");
         /// Address of `/metrics`, `/livez` and `/readyz`; port 0 lets the system choose.
         metrics: SocketAddr = loopback() => default("127.0.0.1:9901");
+        /// Who may ask and change what on the socket. Without any, whoever may open it may ask, and root and the user
+        /// Aegis runs as may change; with any, changes need one, and so does asking for everybody else.
+        tokens: Vec<AdminToken> = list(section(), 0, TOKENS_MAX) => default("[]").live();
     }
+}
+
+settings! {
+    /// A secret that somebody who asks or changes something has to show.
+    pub struct AdminToken {
+        /// Who that is, in the log of changes and in what they made.
+        name: String = name("a name") => required(&["ops"]);
+        /// 16 to 4096 bytes; white space around them does not count.
+        secret: Secret = secret() => required(&["file:ops.token"]);
+        /// What they may do.
+        roles: Vec<AdminRole> = list(choice(), 1, AdminRole::COUNT) => required(&["[read, ban]"]);
+    }
+}
+
+choices! {
+    /// What a token allows.
+    pub enum AdminRole {
+        /// To ask: status, events, verdicts and why.
+        Read = "read",
+        /// To ban, allow and unban.
+        Ban = "ban",
+    }
+}
+
+impl AdminRole {
+    /// How many there are.
+    const COUNT: usize = 2;
 }
 
 settings! {
@@ -59,6 +94,9 @@ settings! {
         access_path: LogTarget = log_target() => default("stdout");
         /// Least severe line in the process log (stderr).
         level: Level = choice() => default("info").live();
+        /// Parameters, header fields and cookies whose values no log and no security event may show, beside
+        /// Authorization, Cookie, Set-Cookie and whatever has password, passwd, secret or token in its name.
+        mask: Vec<String> = list(name("the name of a parameter"), 0, MASKS_MAX) => default("[]").live();
     }
 }
 
@@ -103,6 +141,26 @@ settings! {
         connections_max: usize = whole(1, 10_000_000) => default("20000");
         /// Concurrent streams of an HTTP/2 connection.
         h2_streams_max: u32 = whole(1, 10_000) => default("128");
+        /// Proxies before this node: what they say about a client is believed (PROXY protocol, `X-Forwarded-For`,
+        /// `Forwarded`, `X-Request-Id`, `traceparent`), and what anybody else says is not.
+        trusted_proxies: Vec<Network> = list(network(), 0, NETWORKS_MAX) => default("[]").live();
+        /// Says that `trusted_proxies` is meant to trust half of all addresses or more; else that is refused.
+        trust_everyone: bool = flag() => default("false").live();
+        /// The field in which trusted proxies name the client; best set to the one they write, since what they pass on
+        /// of another one is the client's own word.
+        forwarded_field: ForwardedField = choice() => default("any").live();
+    }
+}
+
+choices! {
+    /// The field that names a client.
+    pub enum ForwardedField {
+        /// Either; where both came and differ, they are believed as far as they agree.
+        Any = "any",
+        /// `X-Forwarded-For`, with `X-Forwarded-Proto` and `X-Forwarded-Host`.
+        XForwardedFor = "x-forwarded-for",
+        /// `Forwarded` (RFC 7239).
+        Forwarded = "forwarded",
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::{CacheLayer, ClientAuth, Hsts, Https, LimitsLayer, WafLayer};
 use crate::define::{default, optional, required, settings};
-use crate::kind::http::{content_type, location, method, redirect_status, route_path};
+use crate::kind::http::{
+    content_type, location, method, redirect_status, route_path, served_method,
+};
 use crate::kind::net::{host, origin};
 use crate::kind::scalar::{choice, name, text, whole};
 use crate::kind::{list, maybe, section};
@@ -28,6 +30,10 @@ settings! {
         waf: Option<WafLayer> = maybe(laid()) => optional(&["strict"]);
         /// The cache: the name of a profile, `off`, or keys of `profiles.cache.*` in place.
         cache: Option<CacheLayer> = maybe(laid()) => optional(&["{ profile: pages, ttl_default: 30s }"]);
+        /// Methods the site takes; others get 405 with `Allow`. Without the key: all of IANA's registry but CONNECT and
+        /// TRACE, which are never served. GET does not stand for HEAD: name both.
+        methods: Option<Vec<String>> = maybe(list(served_method(), 1, METHODS_MAX))
+            => optional(&["[GET, HEAD, POST]"]);
         /// Limits: the name of a profile, `off`, or keys of `profiles.limits.*` in place, with `profile: NAME` under them.
         limits: Option<LimitsLayer> = maybe(laid()) => optional(&["fair"]);
         /// Plugins in order.
@@ -35,7 +41,7 @@ settings! {
             => optional(&["[bots]"]);
         /// Paths that differ; the first that matches counts, then the site itself.
         routes: Vec<SiteRoute> = list(section(), 0, ROUTES_MAX).shown(&[
-            &["match", "origin", "waf", "cache", "limits", "plugins"],
+            &["match", "origin", "waf", "cache", "limits", "methods", "plugins"],
             &["match", "redirect"],
             &["match", "respond"],
         ]) => default("[]");
@@ -57,6 +63,9 @@ settings! {
         waf: Option<WafLayer> = maybe(laid()) => optional(&["{ paranoia: 2 }"]);
         /// Laid over the site's.
         cache: Option<CacheLayer> = maybe(laid()) => optional(&["off"]);
+        /// Methods the route takes, in place of the site's. `match.methods` says which requests come to this route at all,
+        /// and leaves the others to the routes behind it; this says which of them get 405.
+        methods: Option<Vec<String>> = maybe(list(served_method(), 1, METHODS_MAX)) => optional(&["[GET, HEAD]"]);
         /// Laid over the site's, limit by limit.
         limits: Option<LimitsLayer> = maybe(laid())
             => optional(&["{ policies: { login: { of: errors, limit: 10, window: 1m, penalty: 10m } } }"]);
@@ -70,7 +79,7 @@ settings! {
     pub struct Match {
         /// `/exact`, or `/prefix/*`.
         path: String = route_path() => required(&["/api/*", "/old/*", "/robots.txt"]);
-        /// Methods; none = all.
+        /// Methods by which the route is chosen; none = any. What a route takes is another key: `methods` beside `match`.
         methods: Vec<String> = list(method(), 0, METHODS_MAX) => default("[]");
     }
 }

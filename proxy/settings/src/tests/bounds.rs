@@ -132,6 +132,7 @@ fn element(path: &[&str], scalar: &Scalar) -> Node {
         ("key", _) => "address",
         ("statuses", _) => "404",
         ("exclude_targets", _) => "1:ARGS",
+        ("trusted_proxies" | "never_ban", _) => "10.0.0.1",
         (_, Scalar::Whole { .. }) => "1",
         (_, Scalar::Choice([(name, _), ..])) => name,
         _ => "name",

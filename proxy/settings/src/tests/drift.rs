@@ -54,7 +54,7 @@ fn the_example_passes_every_check_but_for_its_files() {
         "{}",
         render(&problems, false)
     );
-    assert_eq!(problems.len(), 5, "{:?}", messages(&problems));
+    assert_eq!(problems.len(), 6, "{:?}", messages(&problems));
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! separators and the bidirectional controls become `\u` escapes, bytes that are no UTF-8 become the text `\xHH`.
 //! Combined: everything outside printable ASCII, quotes and backslashes become `\xHH`. Long values are cut.
 
-use super::Record;
+use super::{Cut, Record};
+use crate::mask;
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +44,7 @@ impl Buffer {
         bytes(out, "method", r.method, METHOD_MAX);
         text(out, "scheme", r.scheme);
         bytes(out, "host", r.host, HOST_MAX);
-        bytes(out, "target", r.target, TARGET_MAX);
+        bytes(out, "target", &mask::target(r.target), TARGET_MAX);
         text(out, "version", r.version);
         number(out, "status", u64::from(r.status));
         number(out, "bytes_sent", r.bytes_sent);
@@ -55,6 +56,7 @@ impl Buffer {
             text(out, "cache", r.cache);
         }
         for (name, value) in [
+            ("peer", r.peer),
             ("origin", r.origin),
             ("waf", r.waf),
             ("error", r.error),
@@ -74,7 +76,11 @@ impl Buffer {
         if let Some(time) = r.origin_time {
             millis_field(out, "origin_ms", time);
         }
-        for (name, value) in [("user_agent", r.user_agent), ("referer", r.referer)] {
+        let referer = r.referer.map(mask::target);
+        for (name, value) in [
+            ("user_agent", r.user_agent),
+            ("referer", referer.as_deref()),
+        ] {
             if let Some(value) = value {
                 bytes(out, name, value, HEADER_MAX);
             }
@@ -93,19 +99,63 @@ impl Buffer {
         out.extend_from_slice(b"] \"");
         hex_escaped(out, cut(r.method, METHOD_MAX).0);
         out.push(b' ');
-        hex_escaped(out, cut(r.target, TARGET_MAX).0);
+        hex_escaped(out, cut(&mask::target(r.target), TARGET_MAX).0);
         out.push(b' ');
         hex_escaped(out, r.version.as_bytes());
         out.extend_from_slice(b"\" ");
         digits(out, u64::from(r.status));
         out.push(b' ');
         digits(out, r.bytes_sent);
-        for value in [r.referer, r.user_agent] {
+        let referer = r.referer.map(mask::target);
+        for value in [referer.as_deref(), r.user_agent] {
             out.extend_from_slice(b" \"");
             hex_escaped(out, cut(value.unwrap_or(b"-"), HEADER_MAX).0);
             out.push(b'"');
         }
         out.push(b'\n');
+        out
+    }
+
+    /// A connection that ended without an answer, as one JSON object and a line feed.
+    pub(super) fn json_cut(&mut self, cut: &Cut<'_>, held_back: u64) -> &[u8] {
+        let millis = self.start(cut.time, true);
+        let out = &mut self.line;
+        out.extend_from_slice(b"{\"time\":\"");
+        out.extend_from_slice(self.clock.as_bytes());
+        out.push(b'.');
+        out.extend_from_slice(&three_digits(millis));
+        out.extend_from_slice(b"Z\"");
+        text(out, "kind", "connection");
+        text(out, "client", cut.client);
+        text(out, "error", cut.error);
+        if cut.connection > 0 {
+            number(out, "connection", cut.connection);
+        }
+        if let Some(local) = cut.local {
+            text(out, "local", &local.to_string());
+        }
+        for (name, value) in [("tls", cut.tls_version), ("sni", cut.sni)] {
+            if let Some(value) = value {
+                bytes(out, name, value.as_bytes(), HOST_MAX);
+            }
+        }
+        if held_back > 0 {
+            number(out, "held_back", held_back);
+        }
+        out.extend_from_slice(b"}\n");
+        out
+    }
+
+    /// The same in NCSA combined format, where there was no request: the reason stands in the place of the target.
+    pub(super) fn combined_cut(&mut self, cut: &Cut<'_>) -> &[u8] {
+        self.start(cut.time, false);
+        let out = &mut self.line;
+        out.extend_from_slice(cut.client.as_bytes());
+        out.extend_from_slice(b" - - [");
+        out.extend_from_slice(self.clock.as_bytes());
+        out.extend_from_slice(b"] \"- ");
+        hex_escaped(out, cut.error.as_bytes());
+        out.extend_from_slice(b" -\" 0 0 \"-\" \"-\"\n");
         out
     }
 
@@ -250,6 +300,7 @@ pub(super) mod tests {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_000_000_042),
             request_id: "01JD8Z3V6Q0000000000000000",
             client: "2001:db8::7",
+            peer: None,
             method: b"GET",
             scheme: "https",
             host: b"shop.example.com",
@@ -275,6 +326,36 @@ pub(super) mod tests {
             would_limit: None,
             kind: "request",
         }
+    }
+
+    pub(in crate::access) fn cut() -> Cut<'static> {
+        Cut {
+            time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_000_000_042),
+            client: "192.0.2.7",
+            local: Some(([192, 0, 2, 1], 443).into()),
+            connection: 17,
+            tls_version: Some("TLSv1.3"),
+            sni: Some("shop.\"example\"\n"),
+            error: "h2_reset_flood",
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_connection_says_who_where_and_why() {
+        let mut buffer = Buffer::default();
+        assert_eq!(
+            String::from_utf8_lossy(buffer.json_cut(&cut(), 3)),
+            concat!(
+                r#"{"time":"2025-11-24T16:00:00.042Z","kind":"connection","client":"192.0.2.7","#,
+                r#""error":"h2_reset_flood","connection":17,"local":"192.0.2.1:443","tls":"TLSv1.3","#,
+                r#""sni":"shop.\"example\"\u000a","held_back":3}"#,
+                "\n"
+            )
+        );
+        assert_eq!(
+            String::from_utf8_lossy(buffer.combined_cut(&cut())),
+            "192.0.2.7 - - [24/Nov/2025:16:00:00 +0000] \"- h2_reset_flood -\" 0 0 \"-\" \"-\"\n"
+        );
     }
 
     #[test]

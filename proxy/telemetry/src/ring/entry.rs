@@ -1,5 +1,6 @@
 //! One event, cut to size and masked.
 
+use crate::mask::{self, MASK};
 use serde::{Deserialize, Serialize};
 
 /// Rules kept of one event.
@@ -8,7 +9,6 @@ pub const RULES_MAX: usize = 64;
 pub const VALUE_MAX: usize = 100;
 /// Bytes kept of any other text.
 const TEXT_MAX: usize = 1024;
-const MASK: &str = "(masked)";
 
 /// One security event: a request that was blocked, or would have been.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Entry {
     pub threshold: i64,
     /** CPU time of the verdict in microseconds. */
     pub micros: u64,
+    /** Why, where no rule says it: which limit was hit, which plugin failed. */
+    #[serde(default)]
+    pub detail: String,
 }
 
 /// One rule that matched.
@@ -74,7 +77,7 @@ impl Entry {
         self.rules.iter().filter(move |rule| rule.weight() == most)
     }
 
-    fn texts(&mut self) -> [&mut String; 10] {
+    fn texts(&mut self) -> [&mut String; 11] {
         [
             &mut self.request_id,
             &mut self.client,
@@ -86,10 +89,13 @@ impl Entry {
             &mut self.route,
             &mut self.plugin,
             &mut self.mode,
+            &mut self.detail,
         ]
     }
 
     pub(super) fn tame(&mut self) {
+        let shown = mask::target(self.target.as_bytes());
+        self.target = String::from_utf8_lossy(&shown).into_owned();
         for text in self.texts() {
             cut(text, TEXT_MAX);
         }
@@ -98,6 +104,8 @@ impl Entry {
         for rule in &mut self.rules {
             if is_secret(&rule.variable) {
                 MASK.clone_into(&mut rule.value);
+            } else if holds_pairs(&rule.variable) {
+                rule.value = mask::text(&rule.value);
             }
             cut(&mut rule.value, VALUE_MAX);
             cut(&mut rule.message, TEXT_MAX);
@@ -143,18 +151,36 @@ impl Rule {
     }
 }
 
-/// Whether a matched variable may hold a credential.
-#[must_use]
-pub fn is_secret(variable: &str) -> bool {
-    let variable = variable.to_ascii_lowercase();
-    variable.starts_with("request_cookies")
-        || ["authorization", "cookie", "set-cookie"]
-            .iter()
-            .any(|name| variable.ends_with(&format!("headers:{name}")))
-        || variable.ends_with(":proxy-authorization")
-        || ["password", "passwd", "secret", "token"]
-            .iter()
-            .any(|name| variable.contains(name))
+/// Whether a matched variable may hold a credential: `REQUEST_HEADERS:Authorization`, `ARGS:token`.
+fn is_secret(variable: &str) -> bool {
+    const FIELDS: [&str; 4] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+    ];
+    let (collection, name) = variable.split_once(':').unwrap_or((variable, ""));
+    let is = |word: &str| name.eq_ignore_ascii_case(word);
+    let starts = |word: &str| {
+        collection
+            .get(..word.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    starts("request_cookies") || FIELDS.into_iter().any(is) || mask::is_secret(name)
+}
+
+/// Whether a matched variable holds parameters with their names.
+fn holds_pairs(variable: &str) -> bool {
+    const WHOLE: [&str; 7] = [
+        "REQUEST_URI",
+        "REQUEST_URI_RAW",
+        "REQUEST_LINE",
+        "QUERY_STRING",
+        "REQUEST_BODY",
+        "FULL_REQUEST",
+        "REQUEST_HEADERS:Referer",
+    ];
+    WHOLE.iter().any(|name| variable.eq_ignore_ascii_case(name))
 }
 
 fn cut(text: &mut String, max: usize) {

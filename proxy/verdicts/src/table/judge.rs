@@ -25,10 +25,11 @@ pub struct Ruling(pub(super) Arc<Entry>);
 impl Table {
     /// The verdict that holds for an address now, if any does. Takes no lock.
     pub fn judge(&self, address: IpAddr, asked: Asked<'_>, now: Millis) -> Option<Ruling> {
+        let index = self.index.get()?;
         let whole = Prefix::from(address);
         let mut best: Option<Arc<Entry>> = None;
-        for length in self.lengths.of(&whole) {
-            self.shards.each(&whole.cut(length), |entry| {
+        for length in index.lengths.of(&whole) {
+            index.shards.each(&whole.cut(length), |entry| {
                 if entry.holds_at(now)
                     && asked.concerns(entry)
                     && best
@@ -53,9 +54,9 @@ impl Ruling {
         self.0.cause.kind
     }
 
-    /// Counts that it was acted upon.
-    pub fn count_hit(&self) {
-        self.0.hit();
+    /// Counts that it was acted upon; whether that was the first time.
+    pub fn count_hit(&self) -> bool {
+        self.0.hit() == 0
     }
 
     /// All of it, for a log line or a page.

@@ -20,10 +20,13 @@ impl Table {
 
     /// The verdicts that cover an address now, the weightiest first. The first that holds is the answer to "why".
     pub fn why(&self, address: IpAddr, now: Millis) -> Vec<Covering> {
+        let Some(index) = self.index.get() else {
+            return Vec::new();
+        };
         let whole = Prefix::from(address);
         let mut covering = Vec::new();
-        for length in self.lengths.of(&whole) {
-            self.shards.each(&whole.cut(length), |entry| {
+        for length in index.lengths.of(&whole) {
+            index.shards.each(&whole.cut(length), |entry| {
                 if entry.holds_at(now) {
                     covering.push(Arc::clone(entry));
                 }
@@ -45,6 +48,17 @@ impl Table {
             holds: holds(entry, &entry.cause.scope),
         };
         covering.iter().map(tell).collect()
+    }
+
+    /// The verdicts on exactly this prefix, wherever they hold; ended ones too.
+    pub fn on(&self, prefix: Prefix) -> Vec<Verdict> {
+        let mut found = Vec::new();
+        if let Some(index) = self.index.get() {
+            index
+                .shards
+                .each(&prefix, |entry| found.push(entry.verdict()));
+        }
+        found
     }
 
     /// A page of what there is, in no order that means anything: at most `most`, and where the next page begins. What

@@ -70,7 +70,7 @@ pub(super) fn send(scene: &Scene, attack: &Attack) -> Result<Told> {
         again: format!(
             "{}; {}",
             curl.arg(&["-si"]).typed(),
-            scene.admin_command("/events?request=…")
+            scene.admin_command(&format!("/events?request={id}"))
         ),
         held: answer.status == 403,
     })

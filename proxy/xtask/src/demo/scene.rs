@@ -8,7 +8,7 @@ use aegis_testkit::raw::{self, Raw};
 use aegis_testkit::{Curl, Origin, demo, paths, ports, wait};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,13 +23,14 @@ pub(super) struct Scene {
     pub(super) metrics: SocketAddr,
     aegis: Process,
     shop: Origin,
+    /// Says that the folder is in use.
+    _lock: File,
 }
 
 impl Scene {
     /// Starts everything and waits until it serves.
     pub(super) fn start() -> Result<Self> {
-        let dir = target_dir().join("demo");
-        fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+        let (dir, lock) = folder()?;
         let [tls, http, metrics] = [8443, 8080, 9901].map(preferably);
         let shop = demo::serve(ports::free_address());
         fs::write(
@@ -50,6 +51,7 @@ impl Scene {
             metrics,
             aegis,
             shop,
+            _lock: lock,
         };
         scene.wait_ready()?;
         Ok(scene)
@@ -117,6 +119,11 @@ impl Scene {
         Ok(Scrape::parse(&answer.text()))
     }
 
+    /// Repeats what Aegis has said.
+    pub(super) fn tell(&self) {
+        eprintln!("\naegis said:\n{}", self.aegis.output());
+    }
+
     /// Whether Aegis still runs.
     pub(super) fn is_up(&self) -> bool {
         self.aegis.ended().is_none()
@@ -141,6 +148,32 @@ impl Scene {
         let ended = wait::try_within(Duration::MAX / 4, || self.aegis.ended());
         bail!("aegis ended: {ended:?}\n{}", self.aegis.output())
     }
+}
+
+/// Demos that may run at once.
+const DEMOS_MAX: usize = 16;
+
+/// A folder that no other demo uses, the same as last time if that can be.
+fn folder() -> Result<(PathBuf, File)> {
+    for number in 1..=DEMOS_MAX {
+        let name = if number == 1 {
+            "demo".to_owned()
+        } else {
+            format!("demo-{number}")
+        };
+        let dir = target_dir().join(name);
+        fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+        let lock = File::create(dir.join("in-use")).context("the demo's folder")?;
+        match lock.try_lock() {
+            Ok(()) => return Ok((dir, lock)),
+            Err(TryLockError::WouldBlock) => eprintln!(
+                "another demo uses {}; this one takes a folder of its own",
+                shown(&dir)
+            ),
+            Err(TryLockError::Error(error)) => return Err(error).context("the demo's folder"),
+        }
+    }
+    bail!("{DEMOS_MAX} demos run already; end one of them with Ctrl-C")
 }
 
 /// The usual port when it is free.

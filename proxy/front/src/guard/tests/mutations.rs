@@ -1,7 +1,8 @@
 //! Mutated streams: nothing panics, and what passes is read in the same way by `httparse` and by a decoder of chunks that
 //! shares no line with the machine.
 
-use super::{cases, run};
+use super::run;
+use aegis_testkit::cases;
 
 /// A small generator, so that a seed says everything.
 pub(super) struct Random(pub(super) u64);

@@ -3,7 +3,7 @@
 use super::Node;
 use aegis_certs::{CertStore, Certificates};
 use aegis_front::{Door, DoorConfig};
-use aegis_settings::model::Listener;
+use aegis_settings::model::{Listener, ProxyProtocol};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ impl Node {
         let listener = Listener {
             address: "127.0.0.1:0".parse().expect("an address"),
             tls: None,
+            proxy_protocol: ProxyProtocol::Off,
             reuse_port: false,
         };
         let bound = Door::new(config, certificates)

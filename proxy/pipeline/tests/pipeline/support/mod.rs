@@ -12,7 +12,7 @@ use aegis_pipeline::{App, Cache, Limits, Live, NodeParts, service};
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora_core::protocols::{ALPN, GetSocketDigest, SocketDigest, l4::stream::Stream};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,16 +30,18 @@ pub struct Node {
 impl Node {
     /// Serves nothing but 503 yet.
     pub async fn starting() -> Self {
-        Self::holding(256 << 20).await
+        Self::holding(256 << 20, None).await
     }
 
-    /// Has a budget of so many bytes for held bodies.
-    async fn holding(bodies_held_max: u64) -> Self {
+    /// Has a budget of so many bytes for held bodies; every connection comes from `peer`, if one is given.
+    async fn holding(bodies_held_max: u64, peer: Option<IpAddr>) -> Self {
         let live = Live::starting(
             NodeParts {
                 client: settings::client(),
+                hops: Arc::default(),
                 access: None,
                 bodies_held_max,
+                verdicts: settings::desk(),
                 limits: Limits::new(1024),
             },
             2,
@@ -48,10 +50,11 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, watch) = watch::channel(false);
-        let accepting = Arc::clone(&app);
+        let (accepting, given) = (Arc::clone(&app), peer);
         tokio::spawn(async move {
             while let Ok((socket, peer)) = listener.accept().await {
                 let (app, watch) = (Arc::clone(&accepting), watch.clone());
+                let peer = SocketAddr::new(given.unwrap_or(peer.ip()), peer.port());
                 tokio::spawn(async move {
                     let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
                     digest
@@ -75,7 +78,7 @@ impl Node {
     /// Serves `sites`.
     pub async fn serving(sites: settings::Sites) -> Self {
         let snapshot = sites.snapshot();
-        let node = Self::holding(snapshot.node.bodies_held_max).await;
+        let node = Self::holding(snapshot.node.bodies_held_max, sites.peer).await;
         node.live.ready(Arc::new(snapshot));
         node
     }

@@ -7,8 +7,9 @@ use aegis_settings::resolved::{
     Action, Cache, Compressed, Limits as RouteLimits, OverLimit, Route, Site, Waf, WafMode,
 };
 use aegis_telemetry::access::AccessLog;
+use aegis_verdicts::{Clock, Desk};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -21,6 +22,9 @@ pub fn client() -> model::Client {
         idle_timeout: Duration::from_secs(75),
         connections_max: 20_000,
         h2_streams_max: 128,
+        trusted_proxies: vec![],
+        trust_everyone: false,
+        forwarded_field: model::ForwardedField::Any,
     }
 }
 
@@ -70,6 +74,7 @@ pub fn route(path: &str, action: Action) -> Route {
         key: format!("route {path}"),
         path: path.to_owned(),
         methods: vec![],
+        allowed: vec![],
         action,
         waf: waf_off(),
         cache: Cache {
@@ -87,6 +92,12 @@ pub fn route(path: &str, action: Action) -> Route {
     }
 }
 
+/// A desk without verdicts.
+pub fn desk() -> Arc<Desk> {
+    let clock = Clock::new(std::time::Instant::now(), 1_800_000_000_000);
+    Arc::new(Desk::new(1000, [7; 16], clock).expect("a desk"))
+}
+
 /// The sites of a node.
 #[derive(Default)]
 pub struct Sites {
@@ -96,6 +107,10 @@ pub struct Sites {
     pub access: Option<Arc<AccessLog>>,
     /// 0 = more than any test holds.
     pub bodies_held_max: u64,
+    /// A desk of its own, if the test wants to see it.
+    pub verdicts: Option<Arc<Desk>>,
+    /// Where every client comes from, instead of this machine.
+    pub peer: Option<IpAddr>,
 }
 
 impl Sites {
@@ -136,12 +151,14 @@ impl Sites {
         let pools = PoolSet::build(&self.pools, None, &Handle::current()).expect("good pools");
         let node = NodeParts {
             client: client(),
+            hops: Arc::default(),
             access: self.access.clone(),
             bodies_held_max: if self.bodies_held_max == 0 {
                 256 << 20
             } else {
                 self.bodies_held_max
             },
+            verdicts: self.verdicts.clone().unwrap_or_else(desk),
             limits: Limits::new(1024),
         };
         Snapshot::build("test", node, &self.sites, pools, &self.plugins)

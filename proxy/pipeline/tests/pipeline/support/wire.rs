@@ -35,6 +35,7 @@ impl Wire {
             sni: Some(sni.into()),
             alpn: None,
             group: Some("X25519MLKEM768"),
+            ja4: None,
             asked: None,
         };
         let connection = Arc::new(Connection::new(1, peer, local, Some(facts)));
