@@ -167,7 +167,7 @@ mod tests {
                  ban_max: {ban_max}, v6_prefix: {v6}, node: {{ sites: {sites}, within: {within} }} }}] }} }}",
                 "n".repeat(64)
             );
-            let loaded = parse(&text);
+            let loaded = parse(&text, "aegis.yaml", Path::new("/nowhere"));
             let validated = loaded.result.expect("good settings");
             let rules = &validated.settings.node.verdicts.rules;
             assert!(Rule::new(spec(&rules[0])).is_ok(), "{text}");

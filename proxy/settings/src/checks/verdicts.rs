@@ -28,15 +28,11 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
 }
 
 /// Names in a list, each of which may stand there once.
-fn once<'a>(
-    list: &str,
-    names: impl Iterator<Item = &'a str> + Clone,
-    checker: &mut Checker<'_, '_>,
-) {
-    for (index, name) in names.clone().enumerate() {
+fn once<'a>(list: &str, names: impl Iterator<Item = &'a str>, checker: &mut Checker<'_, '_>) {
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, name) in names.enumerate() {
         let key = format!("{list}[{index}].name");
-        let before = names.clone().take(index).position(|other| other == name);
-        if let Some(before) = before
+        if let Some(before) = seen.iter().position(|other| *other == name)
             && !checker.is_bad(&key)
         {
             checker.error(
@@ -45,5 +41,6 @@ fn once<'a>(
                 "give one of them another name",
             );
         }
+        seen.push(name);
     }
 }
