@@ -47,6 +47,7 @@ pub(crate) fn run(validated: &Validated) -> anyhow::Result<Rehearsed> {
     node.state_dir = folder.path().to_owned();
     let live = Live::starting(
         NodeParts {
+            origin_connections_max: usize::MAX,
             client: node.client.clone(),
             access: None,
             bodies_held_max: node.bodies_held_max,
