@@ -46,6 +46,7 @@ pub(crate) fn run(validated: &Validated) -> anyhow::Result<Rehearsed> {
     node.state_dir = folder.path().to_owned();
     let live = Live::starting(
         NodeParts {
+            hops: Arc::default(),
             client: node.client.clone(),
             access: None,
             bodies_held_max: node.bodies_held_max,
