@@ -196,7 +196,7 @@ settings! {
         threads: usize = whole(0, 1_024) => default("0");
         /// Jobs waiting for a thread; one more fails.
         queue_max: usize = whole(1, 1_000_000) => default("1024");
-        /// Longest wait for a thread; then the job fails.
+        /// Longest wait for a thread; then the job fails. A long text may wait ten times as long.
         wait_max: Duration = time(ms(1), secs(60)) => default("100ms");
     }
 }
