@@ -103,6 +103,7 @@ impl Node {
             hops: Arc::new(Hops::of(&node.client)),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
+            origin_connections_max: door.origins_max(),
             verdicts: Arc::clone(&bans.desk),
             limits: Limits::new(node.limits.entries),
         };
