@@ -33,6 +33,7 @@ pub use client_auth::ClientAuth;
 pub use coverage::{UncoveredHost, uncovered_hosts};
 pub use error::{CertError, CertProblem, Severity, Times};
 pub use key::{CertifiedKey, KeyKind};
+pub use library::shed_after_handshake;
 pub use live::Certificates;
 pub use name::CertName;
 pub use policy::{Protocols, apply_policy};

@@ -98,6 +98,13 @@ impl Crl {
     }
 }
 
+/// Lets go of what only a handshake needs once it is done: certificates, lists of ciphers and groups, more than a KiB of a
+/// connection that may wait for an hour. What was agreed on stays.
+pub fn shed_after_handshake(ssl: &mut SslRef) {
+    // SAFETY: the pointer is that of a live SSL, which sheds nothing before its handshake has ended.
+    unsafe { ffi::SSL_set_shed_handshake_config(ssl.as_ptr(), 1) }
+}
+
 /// Names an authority in the request for a certificate.
 pub(crate) fn name_authority(ssl: &mut SslRef, authority: &X509Ref) -> Result<(), ErrorStack> {
     // SAFETY: the subject is copied.

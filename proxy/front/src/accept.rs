@@ -1,6 +1,7 @@
 //! The accept loop of one listener, and the connections it has brought in.
 
 use crate::addresses::OfAddress;
+use crate::cohort::Cohorts;
 use crate::door::{Drained, Shared};
 use crate::listeners::Side;
 use crate::refusal::Refusal;
@@ -32,6 +33,7 @@ where
     A: ServerApp + Refuse + 'static,
 {
     let mut connections = JoinSet::new();
+    let mut cohorts = Cohorts::new(shared.config.connection_age_max);
     let fixed_local = listener
         .local_addr()
         .ok()
@@ -86,13 +88,14 @@ where
         let Some(local) = fixed_local.or_else(|| tcp.local_addr().ok()) else {
             continue;
         };
-        let accepted = Accepted {
+        let accepted = Box::new(Accepted {
             tcp,
             peer: canonical(peer),
             local: canonical(local),
             side: Arc::clone(&side),
             seat: Arc::clone(&place.seat),
-        };
+            cohort: cohorts.current(),
+        });
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             serve(accepted, &shared).await;

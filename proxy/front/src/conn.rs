@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -34,7 +34,10 @@ pub struct Conn {
     taken: usize,
     read_ahead: bool,
     hello: Hello,
-    socket: Arc<SocketDigest>,
+    peer: SocketAddr,
+    local: SocketAddr,
+    /// Made when it is asked for: connections of HTTP/2 do without, and it is larger than all else here.
+    socket: OnceLock<Arc<SocketDigest>>,
     accepted: SystemTime,
 }
 
@@ -53,17 +56,15 @@ impl Conn {
     /// Takes an accepted socket; `read_ahead` for a reader that asks for little at a time.
     #[must_use]
     pub fn new(tcp: TcpStream, peer: SocketAddr, local: SocketAddr, read_ahead: bool) -> Self {
-        let socket = SocketDigest::from_raw_fd(tcp.as_raw_fd());
-        // Both are empty: so the digest never asks the kernel.
-        let _set = socket.peer_addr.set(Some(DigestAddr::Inet(peer)));
-        let _set = socket.local_addr.set(Some(DigestAddr::Inet(local)));
         Self {
             tcp,
             ahead: Vec::new(),
             taken: 0,
             read_ahead,
             hello: Hello::No,
-            socket: Arc::new(socket),
+            peer,
+            local,
+            socket: OnceLock::new(),
             accepted: SystemTime::now(),
         }
     }
@@ -258,7 +259,14 @@ impl GetProxyDigest for Conn {
 
 impl GetSocketDigest for Conn {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(Arc::clone(&self.socket))
+        let made = self.socket.get_or_init(|| {
+            let socket = SocketDigest::from_raw_fd(self.tcp.as_raw_fd());
+            // Both are empty: so the digest never asks the kernel.
+            let _set = socket.peer_addr.set(Some(DigestAddr::Inet(self.peer)));
+            let _set = socket.local_addr.set(Some(DigestAddr::Inet(self.local)));
+            Arc::new(socket)
+        });
+        Some(Arc::clone(made))
     }
 }
 

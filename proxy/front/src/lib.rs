@@ -23,6 +23,7 @@
 mod accept;
 mod addresses;
 mod bind;
+mod cohort;
 mod conn;
 mod door;
 mod ending;

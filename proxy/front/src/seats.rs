@@ -4,8 +4,9 @@
 //! step costs the same however many there are: the lines are linked lists in the shards' tables, and a choice looks at the
 //! head of each shard's.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -34,7 +35,12 @@ pub(crate) struct Seat {
     seats: Arc<Seats>,
     shard: usize,
     slot: u32,
-    leave: Arc<Notify>,
+    /// It was told to go.
+    leaves: AtomicBool,
+    /// Something is to be looked at beside the serving.
+    nudged: AtomicBool,
+    /// The connection's task.
+    task: Mutex<Option<Waker>>,
 }
 
 #[derive(Debug)]
@@ -52,7 +58,7 @@ struct Slot {
     next: u32,
     /// Milliseconds since the door opened; `None` while it is at work.
     idle_since: Option<u64>,
-    leave: Option<Arc<Notify>>,
+    seat: Weak<Seat>,
 }
 
 impl Default for Shard {
@@ -107,14 +113,14 @@ impl Seats {
             self.taken.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
-        let leave = Arc::new(Notify::new());
         let shard = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        let slot = self.shard(shard).occupy(Arc::clone(&leave));
-        Some(Arc::new(Seat {
+        Some(Arc::new_cyclic(|seat| Seat {
             seats: Arc::clone(self),
             shard,
-            slot,
-            leave,
+            slot: self.shard(shard).occupy(Weak::clone(seat)),
+            leaves: AtomicBool::new(false),
+            nudged: AtomicBool::new(true),
+            task: Mutex::default(),
         }))
     }
 
@@ -128,16 +134,20 @@ impl Seats {
         let Some((_, shard)) = heads.min() else {
             return false;
         };
-        let mut shard = self.shard(shard);
-        let first = shard.first;
-        // Somebody else may have been quicker; the line is looked at again then.
-        if let Some(leave) = shard
-            .slots
-            .get(first as usize)
-            .and_then(|s| s.leave.clone())
-        {
+        // Somebody else may have been quicker; the line is looked at again then. The seat may be the last hold on itself,
+        // and needs its shard to go.
+        let seat = {
+            let mut shard = self.shard(shard);
+            let first = shard.first;
+            let seat = shard
+                .slots
+                .get(first as usize)
+                .map(|slot| slot.seat.upgrade());
             shard.unlink(first);
-            leave.notify_one();
+            seat.flatten()
+        };
+        if let Some(seat) = seat {
+            seat.leave();
         }
         true
     }
@@ -176,9 +186,49 @@ impl Seat {
         Some(Duration::from_millis(now.saturating_sub(since)))
     }
 
-    /// Ready when its place is wanted for another.
-    pub(crate) async fn told_to_leave(&self) {
-        self.leave.notified().await;
+    /// Whether its place is wanted for another. Its task is nudged when it is.
+    pub(crate) fn is_to_leave(&self) -> bool {
+        self.leaves.load(Ordering::Acquire)
+    }
+
+    /// Whether something has happened beside what the task serves, since it was last asked; from now on that wakes `task`.
+    /// The task of a connection polls what it serves far more often than anything else happens.
+    pub(crate) fn was_nudged(&self, task: &Waker) -> bool {
+        if !self.nudged.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        let mut known = self.task();
+        if known.as_ref().is_none_or(|known| !known.will_wake(task)) {
+            *known = Some(task.clone());
+        }
+        true
+    }
+
+    fn leave(&self) {
+        self.leaves.store(true, Ordering::Release);
+        self.nudge();
+    }
+
+    fn nudge(&self) {
+        self.nudged.store(true, Ordering::Release);
+        let task = self.task().clone();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    fn task(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Seat {
+    fn wake(self: Arc<Self>) {
+        self.nudge();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.nudge();
     }
 }
 
@@ -191,12 +241,12 @@ impl Drop for Seat {
 }
 
 impl Shard {
-    fn occupy(&mut self, leave: Arc<Notify>) -> u32 {
+    fn occupy(&mut self, seat: Weak<Seat>) -> u32 {
         let new = Slot {
             before: NOBODY,
             next: NOBODY,
             idle_since: None,
-            leave: Some(leave),
+            seat,
         };
         let at = self.free;
         if let Some(slot) = self.slots.get_mut(at as usize) {
@@ -212,7 +262,7 @@ impl Shard {
         self.unlink(at);
         let free = self.free;
         if let Some(slot) = self.slots.get_mut(at as usize) {
-            slot.leave = None;
+            slot.seat = Weak::new();
             slot.next = free;
             self.free = at;
         }
@@ -265,10 +315,17 @@ mod tests {
         seats.try_take().expect("a place")
     }
 
-    async fn goes(seat: &Seat) -> bool {
-        timeout(Duration::from_millis(20), seat.told_to_leave())
-            .await
-            .is_ok()
+    /// Until it is told to go.
+    async fn told_to_leave(seat: &Seat) {
+        std::future::poll_fn(|cx| {
+            seat.was_nudged(cx.waker());
+            if seat.is_to_leave() {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -288,8 +345,9 @@ mod tests {
         expected.remove(3);
         expected.push(order[3]);
         for n in expected {
+            assert!(!all[n].is_to_leave());
             assert!(seats.send_longest_idle());
-            assert!(goes(&all[n]).await, "{n}");
+            assert!(all[n].is_to_leave(), "{n}");
         }
         assert!(!seats.send_longest_idle(), "nobody is idle any more");
     }
@@ -300,7 +358,7 @@ mod tests {
         let (busy, idle) = (seat(&seats), seat(&seats));
         idle.rest();
         let leaving = tokio::spawn(async move {
-            idle.told_to_leave().await;
+            told_to_leave(&idle).await;
             drop(idle);
         });
         let (third, made_room) = seats.take().await.expect("room is made");

@@ -2,6 +2,7 @@
 
 use crate::accept::closed;
 use crate::addresses::OfAddress;
+use crate::cohort::Cohort;
 use crate::conn::{Conn, Transport};
 use crate::door::Shared;
 use crate::guard::{Guard, Rest};
@@ -16,11 +17,13 @@ use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_AGED, CONNECTIONS_CLOSED_IDLE};
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// How long a connection that is told to end may be idle. A client of HTTP/2 that has its GOAWAY needs one round trip to
@@ -34,84 +37,112 @@ pub(crate) struct Accepted {
     pub(crate) local: SocketAddr,
     pub(crate) side: Arc<Side>,
     pub(crate) seat: Arc<Seat>,
+    pub(crate) cohort: Arc<Cohort>,
 }
 
 /// Serves it to its end, or until its place is wanted for another.
-pub(crate) async fn serve<A>(accepted: Accepted, shared: &Shared<A>)
+pub(crate) async fn serve<A>(accepted: Box<Accepted>, shared: &Shared<A>)
 where
     A: ServerApp + Refuse + 'static,
 {
     let began = Instant::now();
     let seat = Arc::clone(&accepted.seat);
     let stop = accepted.side.stop();
-    // In memory of their own, which they give back: a connection waits far longer than it takes to begin.
+    let cohort = Arc::clone(&accepted.cohort);
     let mut told = None;
-    let prepared = Box::pin(prepare(accepted, &stop, shared, began, &mut told));
-    let stream = tokio::select! {
-        biased;
-        stream = prepared => stream,
-        () = seat.told_to_leave() => None,
+    let stream = {
+        // In memory of its own, which it gives back: a connection waits far longer than it takes to begin.
+        let mut prepared = Box::pin(prepare(accepted, &stop, shared, began, &mut told));
+        let prepared = poll_fn(|cx| {
+            seat.was_nudged(cx.waker());
+            if seat.is_to_leave() {
+                return Poll::Ready(None);
+            }
+            prepared.as_mut().poll(cx)
+        });
+        prepared.await
     };
     let Some(stream) = stream else {
         return;
     };
-    let (close, closing) = watch::channel(false);
-    let serving = async {
+    let closing = cohort.closing();
+    let mut serving = pin!(async {
         let mut next = Some(stream);
         while let Some(stream) = next {
             next = shared.app.process_new(stream, &closing).await;
         }
-    };
-    tokio::select! {
-        biased;
-        () = serving => {}
-        () = watched(&seat, stop, shared, &close, began) => {}
-    }
+    });
+    let mut watched = pin!(watched(&seat, stop, shared, &cohort));
+    let nudges = Waker::from(Arc::clone(&seat));
+    nudges.wake_by_ref();
+    poll_fn(|cx| {
+        if serving.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !seat.was_nudged(cx.waker()) {
+            return Poll::Pending;
+        }
+        watched.as_mut().poll(&mut Context::from_waker(&nudges))
+    })
+    .await;
 }
 
 /// Until the connection has to be cut, which is never while it has a request: it is told before, and has its time.
-async fn watched<A>(
-    seat: &Seat,
-    mut stop: Stop,
-    shared: &Shared<A>,
-    close: &watch::Sender<bool>,
-    began: Instant,
-) {
-    let aged = sleep_until(began + shared.config.connection_age_max);
-    tokio::select! {
-        biased;
-        () = seat.told_to_leave() => return,
-        () = idle_for(seat, shared.config.idle_timeout) => {
-            CONNECTIONS_CLOSED_IDLE.inc();
+async fn watched<A>(seat: &Seat, mut stop: Stop, shared: &Shared<A>, cohort: &Cohort) {
+    let config = &shared.config;
+    let old = cohort.old;
+    let mut told = false;
+    let mut longest_idle = config.idle_timeout;
+    let mut next = (Instant::now() + longest_idle).min(old);
+    loop {
+        tokio::select! {
+            biased;
+            () = told_to_leave(seat) => return,
+            () = closed(&mut stop), if !told => told = true,
+            () = sleep_until(next) => {}
+        }
+        let now = Instant::now();
+        if now >= old && !told {
+            CONNECTIONS_AGED.inc();
+            told = true;
+        }
+        if told {
+            cohort.close();
+            longest_idle = LINGER;
+        }
+        let idle = seat.idle_for().unwrap_or_default();
+        if idle >= longest_idle {
+            if !told {
+                CONNECTIONS_CLOSED_IDLE.inc();
+            }
             return;
         }
-        () = closed(&mut stop) => {}
-        () = aged => CONNECTIONS_AGED.inc(),
-    }
-    close.send_replace(true);
-    tokio::select! {
-        biased;
-        () = seat.told_to_leave() => {}
-        () = idle_for(seat, LINGER) => {}
+        // Timers have a grain of a millisecond.
+        next = now
+            + longest_idle
+                .saturating_sub(idle)
+                .max(Duration::from_millis(1));
+        if !told {
+            next = next.min(old);
+        }
     }
 }
 
-/// Until the connection has been idle for so long.
-async fn idle_for(seat: &Seat, time: Duration) {
-    let mut wait = time;
-    loop {
-        sleep(wait).await;
-        let idle = seat.idle_for().unwrap_or_default();
-        if idle >= time {
-            return;
+/// Until the place is wanted for another; whoever wants it nudges.
+async fn told_to_leave(seat: &Seat) {
+    poll_fn(|_| {
+        if seat.is_to_leave() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
-        wait = time.saturating_sub(idle).max(Duration::from_millis(1));
-    }
+    })
+    .await;
 }
 
 /// Up to the first byte of a request; `None` if there will be none. `told` is the place of a client that a proxy names.
 async fn prepare<A>(
-    accepted: Accepted,
+    accepted: Box<Accepted>,
     stop: &Stop,
     shared: &Shared<A>,
     began: Instant,
@@ -126,7 +157,8 @@ where
         local,
         side,
         seat,
-    } = accepted;
+        ..
+    } = *accepted;
     let acceptor = side.acceptor();
     let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
     seat.rest();
@@ -156,7 +188,7 @@ where
         let connection = facts_of(None);
         let came = within_idle_time(conn.wait_for_byte(), &connection, stop, shared).await;
         return came
-            .then(|| wired(conn, connection, shared, seat))
+            .then(|| wired(conn, Arc::clone(&connection), shared, seat))
             .flatten()
             .map(|wire| Box::new(wire) as Stream);
     };

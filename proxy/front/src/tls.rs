@@ -2,7 +2,9 @@
 
 use crate::conn::Conn;
 use crate::refusal::Refusal;
-use aegis_certs::{Certificates, ClientAuth, Protocols, apply_policy, subject};
+use aegis_certs::{
+    Certificates, ClientAuth, Protocols, apply_policy, shed_after_handshake, subject,
+};
 use aegis_identity::{Alpn, Asked, ClientCertificate, Ja4, TlsFacts};
 use aegis_settings::model::{ListenerTls, TlsPreset};
 use aegis_telemetry::metrics::TLS_HANDSHAKES;
@@ -60,6 +62,7 @@ fn choose(
         .ssl_mut()
         .set_ssl_context(key.context(protocols))
         .map_err(|_| SelectCertError::ERROR)?;
+    shed_after_handshake(hello.ssl_mut());
     // After the context, which brings a session's of its own.
     asking
         .map_or(Ok(()), |asking| asking.ask(hello.ssl_mut()))

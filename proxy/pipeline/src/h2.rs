@@ -17,11 +17,20 @@ const MALFORMED_MAX: usize = 32;
 
 /// Serves a connection to its end. Once `shutdown` says so its client is told by GOAWAY, and it ends with its last request.
 pub(crate) async fn serve(app: &Arc<Http>, stream: Stream, shutdown: &ShutdownWatch) {
+    let proxy_digest = stream.get_proxy_digest();
+    // The door says there whose connection it is; nobody asks the socket then.
+    let told = proxy_digest
+        .as_ref()
+        .is_some_and(|proxy| proxy.user_data.is_some());
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
-        proxy_digest: stream.get_proxy_digest(),
-        socket_digest: stream.get_socket_digest(),
+        socket_digest: if told {
+            None
+        } else {
+            stream.get_socket_digest()
+        },
+        proxy_digest,
     });
     // Its future is gone once it is done.
     let handshake = Box::pin(server::handshake(stream, app.h2_options())).await;

@@ -47,7 +47,7 @@ impl Frame {
     }
 
     /// How many bytes of its payload make one value that is looked at.
-    const fn unit(self) -> usize {
+    const fn unit(self) -> u8 {
         match self.kind {
             SETTINGS if self.flags & ACK == 0 => 6,
             WINDOW_UPDATE | RST_STREAM => 4,
@@ -79,7 +79,7 @@ pub(super) enum Seen {
 pub(super) struct Reader {
     /// A head, or a value of the payload, as far as it has come.
     part: [u8; HEAD],
-    len: usize,
+    len: u8,
     /// Bytes of the payload that have not come.
     left: u32,
     /// The frame whose payload comes.
@@ -127,7 +127,7 @@ impl Reader {
                 continue;
             }
             self.skip(bytes);
-            while let Some(place) = self.part.get_mut(self.len) {
+            while let Some(place) = self.part.get_mut(usize::from(self.len)) {
                 let (&byte, rest) = bytes.split_first()?;
                 *place = byte;
                 self.len += 1;
@@ -155,10 +155,10 @@ impl Reader {
         } else {
             frame.unit()
         };
-        if unit > 0 && (self.left as usize + self.len) >= unit {
+        if unit > 0 && self.left.saturating_add(u32::from(self.len)) >= u32::from(unit) {
             while self.len < unit {
                 let (&byte, rest) = bytes.split_first()?;
-                if let Some(place) = self.part.get_mut(self.len) {
+                if let Some(place) = self.part.get_mut(usize::from(self.len)) {
                     *place = byte;
                 }
                 self.len += 1;

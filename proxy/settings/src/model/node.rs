@@ -146,7 +146,7 @@ settings! {
         send_rate_min: u64 = size(0, 1 << 30) => default("1KiB");
         /// A connection without a request is closed after this, HTTP/1 and HTTP/2.
         idle_timeout: Duration = time(ms(100), secs(3_600)) => default("75s");
-        /// A connection that is older ends with its next answer (HTTP/2: GOAWAY); no request is cut for it.
+        /// Before a connection is older it ends with its next answer (HTTP/2: GOAWAY); no request is cut for it.
         connection_age_max: Duration = time(ms(100), secs(2_592_000)) => default("1h");
         /// Open connections in all; for one more the one goes that is idle for longest, or it is closed if none is.
         connections_max: usize = whole(1, 10_000_000) => default("20000");
