@@ -52,6 +52,7 @@ pub(crate) fn run(validated: &Validated) -> anyhow::Result<Rehearsed> {
             bodies_held_max: node.bodies_held_max,
             limits: Limits::new(1),
             hops: Arc::new(Hops::of(&node.client)),
+            tracer: None,
             verdicts: Arc::new(Desk::new(1, [0; 16], Clock::new(Instant::now(), 0))?),
         },
         1,

@@ -14,6 +14,7 @@ mod ja4;
 mod proxy_header;
 mod reject;
 mod request_id;
+mod trace;
 
 pub use address::AddressText;
 pub use connection::{Alpn, Asked, ClientCertificate, Connection, TlsFacts};
@@ -22,3 +23,4 @@ pub use ja4::Ja4;
 pub use proxy_header::{PROXY_HEADER_MAX, ProxyHeader, ProxyHeaderError, read_proxy_header};
 pub use reject::{Refuse, Reject};
 pub use request_id::{RequestId, RequestIdError, given_id};
+pub use trace::{TraceContext, trace_state};

@@ -66,6 +66,15 @@ impl RequestId {
         &self.0
     }
 
+    /// Its 128 bits: an id for a trace, of which W3C wants the last seven bytes random.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 16] {
+        let bits = self.0.iter().fold(0_u128, |bits, &character| {
+            (bits << 5) | u128::from(digit(character).unwrap_or(0))
+        });
+        bits.to_be_bytes()
+    }
+
     /// Milliseconds since 1970.
     #[must_use]
     pub fn time_ms(&self) -> u64 {
@@ -179,6 +188,15 @@ mod tests {
         assert_eq!(
             RequestId::new((1 << 48) - 1, u128::MAX).as_str(),
             "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"
+        );
+    }
+
+    #[test]
+    fn its_bits_are_those_it_was_made_of() {
+        let bits = RequestId::new(1_469_922_850_259, 0x1234).to_bytes();
+        assert_eq!(
+            u128::from_be_bytes(bits),
+            (1_469_922_850_259 << 80) | 0x1234
         );
     }
 

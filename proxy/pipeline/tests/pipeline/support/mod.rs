@@ -39,6 +39,7 @@ impl Node {
             NodeParts {
                 client: settings::client(),
                 hops: Arc::default(),
+                tracer: None,
                 access: None,
                 bodies_held_max,
                 verdicts: settings::desk(),

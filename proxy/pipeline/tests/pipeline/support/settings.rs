@@ -152,6 +152,7 @@ impl Sites {
         let node = NodeParts {
             client: client(),
             hops: Arc::default(),
+            tracer: None,
             access: self.access.clone(),
             bodies_held_max: if self.bodies_held_max == 0 {
                 256 << 20
