@@ -107,6 +107,7 @@ impl Node {
             tracer: tracer.clone(),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
+            origin_connections_max: door.origins_max(),
             verdicts: Arc::clone(&bans.desk),
             limits: Limits::new(node.limits.entries),
         };

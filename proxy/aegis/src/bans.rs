@@ -120,7 +120,7 @@ fn restore(desk: &Desk, dir: &Path) {
 /// The wall clock.
 fn wall() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| millis(since))
+    since.map_or(0, millis)
 }
 
 fn millis(time: Duration) -> Millis {

@@ -4,7 +4,6 @@
 use crate::sandbox::{self, Price, Sandbox};
 use crate::terminal::{self, clear_line};
 use aegis_control::{Copies, Progress};
-use aegis_identity::Hops;
 use aegis_pipeline::{Limits, Live, NodeParts};
 use aegis_settings::resolved::Validated;
 use aegis_verdicts::{Clock, Desk};
@@ -47,11 +46,12 @@ pub(crate) fn run(validated: &Validated) -> anyhow::Result<Rehearsed> {
     node.state_dir = folder.path().to_owned();
     let live = Live::starting(
         NodeParts {
+            hops: Arc::default(),
+            origin_connections_max: usize::MAX,
             client: node.client.clone(),
             access: None,
             bodies_held_max: node.bodies_held_max,
             limits: Limits::new(1),
-            hops: Arc::new(Hops::of(&node.client)),
             tracer: None,
             verdicts: Arc::new(Desk::new(1, [0; 16], Clock::new(Instant::now(), 0))?),
         },

@@ -284,7 +284,7 @@ fn what_makes_no_sense_is_refused_with_what_would() {
 }
 
 /// A site with the WAF on behind a trusted proxy, and the rule everybody would begin with.
-fn defended(rule: Value) -> (Origin, Aegis) {
+fn defended(rule: &Value) -> (Origin, Aegis) {
     let origin = Origin::start(|_| Reply::text("hello"));
     let aegis = Aegis::before(&origin)
         .waf()
@@ -310,7 +310,7 @@ const ATTACK: &str = "/?q=%27%20or%201%3D1--%20-";
 fn five_attacks_ban_for_ten_minutes_that_client_alone_and_never_below_http() {
     let rule =
         serde_json::json!({ "name": "waf", "fault": "waf_block", "count": 5, "window": "1h" });
-    let (_origin, mut aegis) = defended(rule);
+    let (_origin, mut aegis) = defended(&rule);
     for _ in 0..4 {
         assert_eq!(ask(&aegis, "203.0.113.9", ATTACK), 403);
     }
@@ -362,7 +362,7 @@ fn five_attacks_ban_for_ten_minutes_that_client_alone_and_never_below_http() {
 fn an_ipv6_client_is_banned_with_its_network_and_an_operators_allow_goes_before_a_rule() {
     let rule =
         serde_json::json!({ "name": "waf", "fault": "waf_block", "count": 2, "window": "1h" });
-    let (_origin, aegis) = defended(rule);
+    let (_origin, aegis) = defended(&rule);
     ok(&aegis, &["allow", "203.0.113.9"]);
     for client in ["2001:db8:1:2::7", "203.0.113.9"] {
         for _ in 0..3 {

@@ -1,17 +1,18 @@
 //! The accept loop of one listener, and the connections it has brought in.
 
+use crate::addresses::OfAddress;
 use crate::door::{Drained, Shared};
 use crate::listeners::Side;
 use crate::refusal::Refusal;
+use crate::seats::Seat;
 use crate::serve::{Accepted, serve};
 use aegis_identity::{Connection, Refuse};
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_ACCEPTED, CONNECTIONS_OPEN};
 use pingora_core::apps::ServerApp;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -74,9 +75,12 @@ where
             turn_away(Refusal::Banned);
             continue;
         }
-        let Some(place) = Place::take(&shared.open, shared.config.connections_max) else {
-            turn_away(Refusal::Cap);
-            continue;
+        let place = match Place::take(&shared, canonical(peer).ip()).await {
+            Ok(place) => place,
+            Err(why) => {
+                turn_away(why);
+                continue;
+            }
         };
         CONNECTIONS_ACCEPTED.inc();
         let Some(local) = fixed_local.or_else(|| tcp.local_addr().ok()) else {
@@ -87,6 +91,7 @@ where
             peer: canonical(peer),
             local: canonical(local),
             side: Arc::clone(&side),
+            seat: Arc::clone(&place.seat),
         };
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
@@ -164,22 +169,38 @@ fn is_out_of_files(error: &io::Error) -> bool {
 }
 
 /// One of the connections that may be open at once.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    seat: Arc<Seat>,
+    _of_address: Option<OfAddress>,
+}
 
 impl Place {
-    fn take(open: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        if open.fetch_add(1, Ordering::Relaxed) >= max {
-            open.fetch_sub(1, Ordering::Relaxed);
-            return None;
+    /// A place for a connection from `peer`, or why there is none.
+    async fn take<A: Refuse>(shared: &Shared<A>, peer: IpAddr) -> Result<Self, Refusal> {
+        // A trusted proxy brings many clients; those it names are counted in its place.
+        let of_address = if shared.app.trusts(peer) {
+            None
+        } else {
+            // First, so that who has too many cannot send others away.
+            Some(shared.place_of(peer)?)
+        };
+        let (seat, made_room) = shared.seats.take().await.ok_or(Refusal::Cap)?;
+        if made_room {
+            LimitHit {
+                what: "node.client.connections_max",
+            }
+            .emit();
         }
         CONNECTIONS_OPEN.inc();
-        Some(Self(Arc::clone(open)))
+        Ok(Self {
+            seat,
+            _of_address: of_address,
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
         CONNECTIONS_OPEN.dec();
     }
 }

@@ -11,8 +11,10 @@ use thiserror::Error;
 /// Connections the kernel completes before we accept them.
 const BACKLOG: i32 = 4096;
 
-/// Files beside those of connections: listeners, logs, modules.
+/// Files that no connection of a request gets: listeners, logs, settings and modules at a reload, the admin socket's.
 const FILES_BESIDE: u64 = 256;
+/// Which part of the others is for connections to origins. A client that is idle needs none, one of HTTP/2 many.
+const ORIGINS_PART: u64 = 4;
 
 /// A listener's address cannot be had.
 #[derive(Debug, Error)]
@@ -149,35 +151,38 @@ fn open(address: SocketAddr, dual_stack: bool, reuse_port: bool) -> Result<TcpLi
     Ok(socket.into())
 }
 
-/// Raises the number of files the process may open as far as it may, and says whether `connections` clients, each with
-/// a connection to an origin, fit; if not, the number it may open.
-///
-/// # Errors
-/// The limit that does not suffice.
-pub fn open_files_for(connections: usize) -> Result<(), u64> {
+/// Raises the number of files the process may open as far as it may, and gives it; `None`: there is no limit.
+pub(crate) fn open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    let current = match setrlimit(Resource::Nofile, raised) {
+    match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
-    };
-    let needed = u64::try_from(connections)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(2)
-        .saturating_add(FILES_BESIDE);
-    match current {
-        Some(files) if files < needed => Err(files),
-        _ => Ok(()),
     }
 }
 
-/// Connections that fit into so many open files, at least one.
-pub(crate) fn connections_for(files: u64) -> usize {
-    let fit = files.saturating_sub(FILES_BESIDE) / 2;
-    usize::try_from(fit).unwrap_or(usize::MAX).max(1)
+/// How the files that may be open are shared out, so that whoever takes all of his leaves the others theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Connections from clients, at least one.
+    pub(crate) clients: usize,
+    /// Connections to origins, at least one.
+    pub(crate) origins: usize,
+}
+
+impl Share {
+    pub(crate) fn of(files: u64) -> Self {
+        let left = files.saturating_sub(FILES_BESIDE);
+        let origins = left / ORIGINS_PART;
+        let count = |files: u64| usize::try_from(files).unwrap_or(usize::MAX).max(1);
+        Self {
+            clients: count(left - origins),
+            origins: count(origins),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -186,10 +191,18 @@ mod tests {
     use std::net::TcpStream;
 
     #[test]
-    fn a_connection_takes_two_files() {
-        assert_eq!(connections_for(20_000), 9_872);
-        assert_eq!(connections_for(256 + 2 * 20_000), 20_000);
-        assert_eq!(connections_for(0), 1);
+    fn files_are_shared_out_with_a_reserve() {
+        for (files, clients, origins) in [
+            (20_000, 14_808, 4_936),
+            (256 + 400, 300, 100),
+            (256 + 4, 3, 1),
+            (256, 1, 1),
+            (0, 1, 1),
+        ] {
+            assert_eq!(Share::of(files), Share { clients, origins }, "{files}");
+            let used = (clients + origins) as u64;
+            assert!(files <= 256 || used + 256 <= files);
+        }
     }
 
     fn address(text: &str) -> SocketAddr {

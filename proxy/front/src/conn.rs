@@ -8,7 +8,7 @@ use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// What is read from the socket at once for TLS. A request is mostly one record of less; a record of an upload is longer
 /// and for the most part read to its place.
@@ -32,8 +33,20 @@ pub struct Conn {
     ahead: Vec<u8>,
     taken: usize,
     read_ahead: bool,
+    hello: Hello,
     socket: Arc<SocketDigest>,
     accepted: SystemTime,
+}
+
+/// Where a ClientHello stands. A server says nothing before it has the whole of it, so the first write is its end.
+#[derive(Debug)]
+enum Hello {
+    /// None is waited for.
+    No,
+    /// It has until the timer runs out.
+    Waited(Pin<Box<Sleep>>),
+    /// It did not come whole in its time.
+    Late,
 }
 
 impl Conn {
@@ -49,6 +62,7 @@ impl Conn {
             ahead: Vec::new(),
             taken: 0,
             read_ahead,
+            hello: Hello::No,
             socket: Arc::new(socket),
             accepted: SystemTime::now(),
         }
@@ -86,6 +100,26 @@ impl Conn {
             Poll::Ready(io::Result::Ok(!scratch.filled().is_empty()))
         });
         read.await.unwrap_or(false)
+    }
+
+    /// Gives a ClientHello until `deadline` to come whole; the reads fail after that.
+    pub(crate) fn expect_hello(&mut self, deadline: Instant) {
+        self.hello = Hello::Waited(Box::pin(sleep_until(deadline)));
+    }
+
+    /// Whether a ClientHello was cut for being late.
+    pub(crate) const fn is_hello_late(&self) -> bool {
+        matches!(self.hello, Hello::Late)
+    }
+
+    /// Nothing came.
+    fn poll_hello(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Hello::Waited(timer) = &mut self.hello {
+            ready!(timer.as_mut().poll(cx));
+            self.hello = Hello::Late;
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
     }
 
     /// The socket itself. What was read ahead is not there any more.
@@ -136,11 +170,17 @@ impl AsyncRead for Conn {
             return Poll::Ready(Ok(()));
         }
         if !this.read_ahead || buf.remaining() >= AHEAD {
-            return Pin::new(&mut this.tcp).poll_read(cx, buf);
+            return match Pin::new(&mut this.tcp).poll_read(cx, buf) {
+                Poll::Pending => this.poll_hello(cx),
+                read => read,
+            };
         }
         let mut scratch = [MaybeUninit::uninit(); AHEAD];
         let mut scratch = ReadBuf::uninit(&mut scratch);
-        ready!(Pin::new(&mut this.tcp).poll_read(cx, &mut scratch))?;
+        match Pin::new(&mut this.tcp).poll_read(cx, &mut scratch) {
+            Poll::Pending => return this.poll_hello(cx),
+            Poll::Ready(read) => read?,
+        }
         let read = scratch.filled();
         let (now, later) = read.split_at(read.len().min(buf.remaining()));
         buf.put_slice(now);
@@ -157,6 +197,9 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if matches!(self.hello, Hello::Waited(_)) {
+            self.hello = Hello::No;
+        }
         Pin::new(&mut self.tcp).poll_write(cx, buf)
     }
 

@@ -1,16 +1,22 @@
 //! All listeners together: bound, opened, closed.
 
 use crate::accept::{accept_loop, closed};
-use crate::bind::{BindError, connections_for, open_files_for};
+use crate::addresses::{Addresses, OfAddress};
+use crate::bind::{BindError, Share, open_files};
+use crate::guard::Limits;
 use crate::listeners::{Listeners, Start};
+use crate::pace::Pace;
+use crate::refusal::Refusal;
+use crate::seats::Seats;
 use aegis_certs::Certificates;
 use aegis_identity::Refuse;
 use aegis_settings::model::{Listener, Settings};
+use aegis_telemetry::events::LimitHit;
 use pingora_core::apps::ServerApp;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -21,16 +27,30 @@ const CONNECTIONS_DEFAULT: usize = 20_000;
 /// Bounds of connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoorConfig {
+    /// Whole time of a ClientHello, from the accept.
+    pub hello_timeout: Duration,
     /// Whole time of a TLS handshake.
     pub handshake_timeout: Duration,
-    /// Longest wait for the first byte on a new connection, and for HTTP/2's whole preface.
+    /// Longest time without a request: before the first byte, for HTTP/2's whole preface, and between requests.
     pub idle_timeout: Duration,
-    /// Whole time of a request's head over HTTP/1, from its first bytes.
+    /// Whole time of a request's head, from its first bytes.
     pub head_timeout: Duration,
-    /// Longest wait for a client to take bytes.
+    /// Whole time of a request's body.
+    pub body_timeout: Duration,
+    /// How long the client may be waited for while it sends a body; bytes at the rate give it back.
+    pub read_timeout: Duration,
+    /// Bytes a second a client has to send; 0: however few.
+    pub receive_rate_min: u64,
+    /// How long the client may be waited for while it takes an answer; bytes at the rate give it back.
     pub write_timeout: Duration,
+    /// Bytes a second a client has to take; 0: however few.
+    pub send_rate_min: u64,
+    /// After this a connection ends with the next answer.
+    pub connection_age_max: Duration,
     /// Open connections of all listeners.
     pub connections_max: usize,
+    /// Open connections of an IPv4 address, or an IPv6 /64.
+    pub connections_per_address: usize,
     /// Time for connections to end after the door closes.
     pub grace: Duration,
 }
@@ -41,27 +61,52 @@ impl DoorConfig {
     pub fn from_settings(settings: &Settings) -> Self {
         let client = &settings.node.client;
         Self {
+            hello_timeout: client.hello_timeout,
             handshake_timeout: client.handshake_timeout,
             idle_timeout: client.idle_timeout,
             // At the idle time Pingora closes the connection without a word.
             head_timeout: client.read_timeout.min(client.idle_timeout * 9 / 10),
+            body_timeout: client.body_timeout,
+            read_timeout: client.read_timeout,
+            receive_rate_min: client.receive_rate_min,
             write_timeout: client.write_timeout,
+            send_rate_min: client.send_rate_min,
+            connection_age_max: client.connection_age_max,
             connections_max: client.connections_max,
+            connections_per_address: client.connections_per_address,
             grace: settings.node.shutdown.grace,
         }
     }
 }
 
 impl DoorConfig {
+    fn limits(&self) -> Limits {
+        Limits {
+            head_timeout: self.head_timeout,
+            body_timeout: self.body_timeout,
+            receive: Pace {
+                longest: self.read_timeout,
+                rate: self.receive_rate_min,
+            },
+            send: Pace {
+                longest: self.write_timeout,
+                rate: self.send_rate_min,
+            },
+        }
+    }
+
     /// With no more connections than the files the system lets us open. Who chose the number is warned; to others the
     /// start says it ([`Bound::connections_max`]).
-    fn fitted(&self) -> Self {
+    fn fitted(&self, files: Option<u64>) -> Self {
         let mut fitted = self.clone();
-        let Err(files) = open_files_for(self.connections_max) else {
+        let Some(files) = files else {
             return fitted;
         };
-        fitted.connections_max = connections_for(files).min(self.connections_max);
+        fitted.connections_max = Share::of(files).clients.min(self.connections_max);
         let max = fitted.connections_max;
+        if max == self.connections_max {
+            return fitted;
+        }
         if self.connections_max == CONNECTIONS_DEFAULT {
             tracing::info!(
                 open_files = files,
@@ -111,6 +156,7 @@ pub struct Door {
 /// Sockets that are bound; clients are let in by [`Bound::run`].
 pub struct Bound {
     config: DoorConfig,
+    origins_max: usize,
     listeners: Listeners,
 }
 
@@ -118,11 +164,24 @@ pub struct Bound {
 pub(crate) struct Shared<A> {
     pub(crate) app: Arc<A>,
     pub(crate) config: DoorConfig,
-    pub(crate) open: Arc<AtomicUsize>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) seats: Arc<Seats>,
+    pub(crate) addresses: Arc<Addresses>,
     connections: AtomicU64,
 }
 
 impl<A> Shared<A> {
+    /// One more connection of a client's address.
+    pub(crate) fn place_of(&self, client: IpAddr) -> Result<OfAddress, Refusal> {
+        self.addresses.take(client).ok_or_else(|| {
+            LimitHit {
+                what: "node.client.connections_per_address",
+            }
+            .emit();
+            Refusal::AddressCap
+        })
+    }
+
     pub(crate) fn next_id(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
@@ -143,10 +202,12 @@ impl Door {
     /// # Errors
     /// The first address that cannot be had, why, and what to do.
     pub fn bind(&self, listeners: &[Listener]) -> Result<Bound, BindError> {
-        let config = self.config.fitted();
+        let files = open_files();
+        let config = self.config.fitted(files);
         let bound = Listeners::new(Arc::clone(&self.certificates));
         bound.apply(bound.plan(listeners)?, config.grace);
         Ok(Bound {
+            origins_max: files.map_or(usize::MAX, |files| Share::of(files).origins),
             config,
             listeners: bound,
         })
@@ -172,6 +233,12 @@ impl Bound {
         self.config.connections_max
     }
 
+    /// Connections to origins that may be open, so that clients cannot take the files of everything else by them.
+    #[must_use]
+    pub const fn origins_max(&self) -> usize {
+        self.origins_max
+    }
+
     /// Lets clients in and hands their streams to `app`, until `stop` turns true or its sender is gone. Then nobody is
     /// let in any more, `app` is told (`cleanup`), and connections have the grace to end.
     ///
@@ -186,8 +253,11 @@ impl Bound {
         let mut stop = stop;
         let shared = Arc::new(Shared {
             app: Arc::clone(&app),
+            limits: Arc::new(self.config.limits()),
+            seats: Seats::new(self.config.connections_max),
+            addresses: Addresses::new(self.config.connections_per_address),
             config: self.config,
-            open: Arc::default(),
+
             connections: AtomicU64::new(1),
         });
         let mut all = Drained::default();

@@ -3,7 +3,7 @@
 //! For HTTP/1 ([`Machine`], RFC 9110 and 9112) it takes one message after the other out of the stream and lets through
 //! only what all servers read in the same way: the head whole or not at all, the body as its one framing says. What it
 //! refuses is a [`Reject`](aegis_identity::Reject). For HTTP/2 ([`Frames`], RFC 9113) it counts frames that cost more
-//! than they bring; what is in them is the business of the `h2` crate.
+//! than they bring and follows which streams are open; what is in them is the business of the `h2` crate.
 //!
 //! Invariants:
 //! - no byte of a head reaches Pingora before its last one was found good;
@@ -11,22 +11,29 @@
 //! - a body that is refused never looks finished: its last chunk is held until all that follows it is good;
 //! - bytes that are no HTTP pass only after the status 101 went out, for which the guard watches what is written;
 //! - the same bytes get the same verdict, however they are cut into reads;
-//! - the verdict needs no clock, no I/O, and no memory but what is held of a head that came in pieces.
+//! - the verdict needs no clock, no I/O, and no memory but what is held of a head that came in pieces;
+//! - what a client keeps us waiting for, head, body or the taking of an answer, has an end.
 
 mod bytes;
 mod chunked;
+mod ending;
 mod field;
+mod frame;
 mod frames;
 mod head;
 mod http1;
 mod http2;
 mod message;
 mod status;
+mod streams;
 mod target;
+mod wait;
 
 #[cfg(test)]
 mod tests;
 
+use crate::pace::Pace;
+use crate::seats::Seat;
 use aegis_identity::{Alpn, Connection, Refuse};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,18 +71,59 @@ pub(crate) enum Guard {
     Http2(Box<Http2>),
 }
 
+/// How long clients may take; of all connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The whole of a head, from its first bytes.
+    pub(crate) head_timeout: Duration,
+    /// The whole of a body.
+    pub(crate) body_timeout: Duration,
+    /// What clients send of a body.
+    pub(crate) receive: Pace,
+    /// What clients take of an answer.
+    pub(crate) send: Pace,
+}
+
+/// Tells the door whether a connection has anything to do.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    seat: Arc<Seat>,
+    rests: bool,
+}
+
+impl Rest {
+    /// Of a connection that rests in this place.
+    pub(crate) const fn in_seat(seat: Arc<Seat>) -> Self {
+        Self { seat, rests: true }
+    }
+
+    /// It rests, or is at work.
+    pub(crate) fn set(&mut self, rests: bool) {
+        if self.rests == rests {
+            return;
+        }
+        self.rests = rests;
+        if rests {
+            self.seat.rest();
+        } else {
+            self.seat.work();
+        }
+    }
+}
+
 impl Guard {
     /// The one for a connection, by what TLS agreed on.
     pub(crate) fn of(
         connection: &Arc<Connection>,
         refuse: Arc<dyn Refuse>,
-        head_timeout: Duration,
+        limits: Arc<Limits>,
+        rest: Rest,
     ) -> Self {
         let connection = Arc::clone(connection);
         if connection.tls.as_ref().and_then(|tls| tls.alpn) == Some(Alpn::H2) {
-            Self::Http2(Box::new(Http2::new(connection, refuse)))
+            Self::Http2(Box::new(Http2::new(connection, refuse, limits, rest)))
         } else {
-            Self::Http1(Box::new(Http1::new(connection, refuse, head_timeout)))
+            Self::Http1(Box::new(Http1::new(connection, refuse, limits, rest)))
         }
     }
 

@@ -13,25 +13,30 @@
 //! - every connection is a task that the [`Door`] owns: when [`Bound::run`] returns or is dropped, none is left;
 //! - the set of listeners changes while it serves ([`Listeners`]): all of a change or nothing of it, and a connection
 //!   outlives whatever happens to its listener by the grace;
-//! - every wait for a client has an end: handshake, first byte, bytes it does not take, farewell;
+//! - every wait for a client has an end: ClientHello, handshake, first byte, head, body, bytes it does not take, farewell;
+//!   none of them begins anew because a byte came;
+//! - who has no request may have to go: for its age, for its idle time, or for a new connection when all places are taken;
 //! - nothing a client does is in the process log above debug; it is counted by reason, and what ends a connection without
 //!   an answer is told to the app, which writes a line of it.
 #![forbid(unsafe_code)]
 
 mod accept;
+mod addresses;
 mod bind;
 mod conn;
 mod door;
 mod ending;
 pub mod guard;
 mod listeners;
+mod pace;
 mod proxied;
 mod refusal;
+mod seats;
 mod serve;
 mod tls;
 mod wire;
 
-pub use bind::{BindError, open_files_for};
+pub use bind::BindError;
 pub use conn::{Conn, Transport};
 pub use door::{Bound, Door, DoorConfig, Drained};
 pub use listeners::{Change, Listeners};

@@ -7,12 +7,18 @@ use boring::ssl::Error as TlsError;
 /// The reasons, as the metric's label has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// `node.client.connections_max` is reached.
+    /// `node.client.connections_max` is reached, and no connection is idle.
     Cap,
+    /// `node.client.connections_per_address` is reached.
+    AddressCap,
+    /// The site that the handshake named has all its connections.
+    SiteCap,
     /// A verdict of the node keeps the peer out.
     Banned,
     /// The kernel gave no socket: too many open files, no memory.
     Accept,
+    /// No whole ClientHello within its time.
+    HelloTimeout,
     /// No handshake within its time.
     HandshakeTimeout,
     /// The client went away during the handshake.
@@ -33,7 +39,7 @@ pub(crate) enum Refusal {
     NoCertificate,
     /// A header of the PROXY protocol is due, and the peer is none whose word is believed.
     ProxyUntrusted,
-    /// No header of the PROXY protocol within the time of a handshake.
+    /// No header of the PROXY protocol within the time of a ClientHello.
     ProxyTimeout,
     /// The peer went away before its header was whole; health checks of load balancers do.
     ProxyClosed,
@@ -55,8 +61,11 @@ impl Refusal {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Cap => "cap",
+            Self::AddressCap => "address_cap",
+            Self::SiteCap => "site_cap",
             Self::Banned => "banned",
             Self::Accept => "accept",
+            Self::HelloTimeout => "hello_timeout",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeClosed => "handshake_closed",
             Self::NotTls => "not_tls",

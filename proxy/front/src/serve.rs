@@ -1,21 +1,31 @@
 //! The life of one connection.
 
 use crate::accept::closed;
+use crate::addresses::OfAddress;
 use crate::conn::{Conn, Transport};
 use crate::door::Shared;
-use crate::guard::Guard;
+use crate::guard::{Guard, Rest};
 use crate::listeners::{Side, Stop};
 use crate::proxied::read_header;
 use crate::refusal::Refusal;
+use crate::seats::Seat;
 use crate::tls::{facts, handshake};
 use crate::wire::{FIRST_MAX, Wire};
 use aegis_identity::{Alpn, Connection, Refuse, TlsFacts};
+use aegis_telemetry::events::LimitHit;
+use aegis_telemetry::metrics::{CONNECTIONS_AGED, CONNECTIONS_CLOSED_IDLE};
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+/// How long a connection that is told to end may be idle. A client of HTTP/2 that has its GOAWAY needs one round trip to
+/// acknowledge it; one that is gone never will.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// An accepted socket and what its listener knows.
 pub(crate) struct Accepted {
@@ -23,25 +33,90 @@ pub(crate) struct Accepted {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) side: Arc<Side>,
+    pub(crate) seat: Arc<Seat>,
 }
 
-/// Serves it to its end.
+/// Serves it to its end, or until its place is wanted for another.
 pub(crate) async fn serve<A>(accepted: Accepted, shared: &Shared<A>)
 where
     A: ServerApp + Refuse + 'static,
 {
+    let began = Instant::now();
+    let seat = Arc::clone(&accepted.seat);
     let stop = accepted.side.stop();
-    let Some(stream) = prepare(accepted, &stop, shared).await else {
+    // In memory of their own, which they give back: a connection waits far longer than it takes to begin.
+    let mut told = None;
+    let prepared = Box::pin(prepare(accepted, &stop, shared, began, &mut told));
+    let stream = tokio::select! {
+        biased;
+        stream = prepared => stream,
+        () = seat.told_to_leave() => None,
+    };
+    let Some(stream) = stream else {
         return;
     };
-    let mut next = Some(stream);
-    while let Some(stream) = next {
-        next = shared.app.process_new(stream, &stop).await;
+    let (close, closing) = watch::channel(false);
+    let serving = async {
+        let mut next = Some(stream);
+        while let Some(stream) = next {
+            next = shared.app.process_new(stream, &closing).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = serving => {}
+        () = watched(&seat, stop, shared, &close, began) => {}
     }
 }
 
-/// Up to the first byte of a request; `None` if there will be none.
-async fn prepare<A>(accepted: Accepted, stop: &Stop, shared: &Shared<A>) -> Option<Stream>
+/// Until the connection has to be cut, which is never while it has a request: it is told before, and has its time.
+async fn watched<A>(
+    seat: &Seat,
+    mut stop: Stop,
+    shared: &Shared<A>,
+    close: &watch::Sender<bool>,
+    began: Instant,
+) {
+    let aged = sleep_until(began + shared.config.connection_age_max);
+    tokio::select! {
+        biased;
+        () = seat.told_to_leave() => return,
+        () = idle_for(seat, shared.config.idle_timeout) => {
+            CONNECTIONS_CLOSED_IDLE.inc();
+            return;
+        }
+        () = closed(&mut stop) => {}
+        () = aged => CONNECTIONS_AGED.inc(),
+    }
+    close.send_replace(true);
+    tokio::select! {
+        biased;
+        () = seat.told_to_leave() => {}
+        () = idle_for(seat, LINGER) => {}
+    }
+}
+
+/// Until the connection has been idle for so long.
+async fn idle_for(seat: &Seat, time: Duration) {
+    let mut wait = time;
+    loop {
+        sleep(wait).await;
+        let idle = seat.idle_for().unwrap_or_default();
+        if idle >= time {
+            return;
+        }
+        wait = time.saturating_sub(idle).max(Duration::from_millis(1));
+    }
+}
+
+/// Up to the first byte of a request; `None` if there will be none. `told` is the place of a client that a proxy names.
+async fn prepare<A>(
+    accepted: Accepted,
+    stop: &Stop,
+    shared: &Shared<A>,
+    began: Instant,
+    told: &mut Option<OfAddress>,
+) -> Option<Stream>
 where
     A: Refuse + 'static,
 {
@@ -50,11 +125,13 @@ where
         peer,
         local,
         side,
+        seat,
     } = accepted;
     let acceptor = side.acceptor();
     let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
+    seat.rest();
     let client = if side.is_proxied() {
-        read_header(&mut conn, peer, local, shared).await?
+        read_header(&mut conn, peer, local, shared, began).await?
     } else {
         None
     };
@@ -65,28 +142,47 @@ where
             None => connection,
         })
     };
+    let refused = |refusal: Refusal| {
+        refusal.tell(&*shared.app, &facts_of(None));
+        None
+    };
+    if let Some(client) = client {
+        match shared.place_of(client.ip()) {
+            Ok(place) => *told = Some(place),
+            Err(refusal) => return refused(refusal),
+        }
+    }
     let Some(acceptor) = acceptor else {
         let connection = facts_of(None);
         let came = within_idle_time(conn.wait_for_byte(), &connection, stop, shared).await;
         return came
-            .then(|| wired(conn, connection, shared))
+            .then(|| wired(conn, connection, shared, seat))
             .flatten()
             .map(|wire| Box::new(wire) as Stream);
     };
-    let shaken = timeout(shared.config.handshake_timeout, handshake(&acceptor, conn)).await;
+    let config = &shared.config;
+    let deadline = began + config.handshake_timeout;
+    let (hello, late) = if config.hello_timeout < config.handshake_timeout {
+        (began + config.hello_timeout, Refusal::HelloTimeout)
+    } else {
+        (deadline, Refusal::HandshakeTimeout)
+    };
+    match timeout_at(hello, conn.wait_for_byte()).await {
+        Ok(true) => seat.work(),
+        Ok(false) => return refused(Refusal::HandshakeClosed),
+        Err(_) => return refused(late),
+    }
+    if hello < deadline {
+        conn.expect_hello(hello);
+    }
+    let shaken = timeout_at(deadline, handshake(&acceptor, conn)).await;
     let stream = match shaken.unwrap_or(Err(Refusal::HandshakeTimeout)) {
         Ok(stream) => stream,
-        Err(refusal) => {
-            refusal.tell(&*shared.app, &facts_of(None));
-            return None;
-        }
+        Err(refusal) => return refused(refusal),
     };
     let agreed = match facts(stream.ssl()) {
         Ok(agreed) => agreed,
-        Err(refusal) => {
-            refusal.tell(&*shared.app, &facts_of(None));
-            return None;
-        }
+        Err(refusal) => return refused(refusal),
     };
     // Pingora waits for the preface of HTTP/2 without an end; a request of HTTP/1.1 has its own time from here on.
     let wanted = if agreed.alpn == Some(Alpn::H2) {
@@ -95,7 +191,16 @@ where
         1
     };
     let connection = facts_of(Some(agreed));
-    let mut wire = wired(stream, Arc::clone(&connection), shared)?;
+    if !shared.app.admits(&connection) {
+        LimitHit {
+            what: "sites.connections_max",
+        }
+        .emit();
+        Refusal::SiteCap.tell(&*shared.app, &connection);
+        return None;
+    }
+    seat.rest();
+    let mut wire = wired(stream, Arc::clone(&connection), shared, seat)?;
     let came = within_idle_time(wire.wait_for(wanted), &connection, stop, shared).await;
     came.then(|| Box::new(wire) as Stream)
 }
@@ -104,13 +209,15 @@ fn wired<A, S: Transport>(
     inner: S,
     connection: Arc<Connection>,
     shared: &Shared<A>,
+    seat: Arc<Seat>,
 ) -> Option<Wire<S>>
 where
     A: Refuse + 'static,
 {
     let refuse = Arc::clone(&shared.app) as Arc<dyn Refuse>;
-    let guard = Guard::of(&connection, refuse, shared.config.head_timeout);
-    let wire = Wire::new(inner, connection, shared.config.write_timeout).ok()?;
+    let limits = Arc::clone(&shared.limits);
+    let guard = Guard::of(&connection, refuse, limits, Rest::in_seat(seat));
+    let wire = Wire::new(inner, connection, shared.limits.send).ok()?;
     Some(wire.guarded(guard))
 }
 

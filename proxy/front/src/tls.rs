@@ -81,6 +81,7 @@ pub(crate) async fn handshake(
     let mut stream = prepare_tls_stream(acceptor, conn).map_err(|_| Refusal::TlsError)?;
     match stream.accept().await {
         Ok(()) => Ok(stream),
+        Err(_) if stream.get_ref().is_hello_late() => Err(Refusal::HelloTimeout),
         Err(error) => {
             tracing::debug!(%error, "TLS handshake");
             Err(Refusal::of_handshake(&error))

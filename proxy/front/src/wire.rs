@@ -7,23 +7,23 @@
 mod facts;
 mod farewell;
 mod plain;
+mod stall;
 
 pub(crate) use plain::Plain;
 
 use crate::conn::Transport;
-use crate::guard::Guard;
+use crate::guard::{Guard, Http2};
+use crate::pace::Pace;
 use aegis_identity::Connection;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_error::Result as PingoraResult;
 use pingora_http::ResponseHeader;
-use std::future::Future;
+use stall::Stall;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
 
 /// Gathered at most. Under TLS it is a record's longest plain text, so that a long response is full records.
 const GATHERED_TLS: usize = 16 * 1024;
@@ -41,9 +41,8 @@ pub struct Wire<S: Transport> {
     out: Vec<u8>,
     sent: usize,
     first: First,
-    /// Runs while the client takes no bytes.
-    stall: Option<Pin<Box<Sleep>>>,
-    write_timeout: Duration,
+    /// How long the client may take to take what waits for it.
+    stall: Stall,
     /// The client has said that it sends no more.
     ended: bool,
     proxy: Arc<ProxyDigest>,
@@ -60,23 +59,18 @@ struct First {
 }
 
 impl<S: Transport> Wire<S> {
-    /// Carries `connection` to every request. A client that takes no bytes for `write_timeout` is given up.
+    /// Carries `connection` to every request. A client that takes what waits for it more slowly than `pace` is given up.
     ///
     /// # Errors
     /// Never in practice: Pingora could refuse the status 200.
-    pub fn new(
-        inner: S,
-        connection: Arc<Connection>,
-        write_timeout: Duration,
-    ) -> PingoraResult<Self> {
+    pub(crate) fn new(inner: S, connection: Arc<Connection>, pace: Pace) -> PingoraResult<Self> {
         let response = Box::new(ResponseHeader::build_no_case(200, Some(0))?);
         Ok(Self {
             inner,
             out: Vec::new(),
             sent: 0,
             first: First::default(),
-            stall: None,
-            write_timeout,
+            stall: Stall::new(pace),
             ended: false,
             proxy: Arc::new(ProxyDigest::new(response, Some(Box::new(connection)))),
             guard: Guard::Off,
@@ -128,32 +122,10 @@ impl<S: Transport> Wire<S> {
 
     fn took(&mut self, bytes: usize) {
         self.sent += bytes;
-        self.stall = None;
         if self.sent >= self.out.len() {
             self.out = Vec::new();
             self.sent = 0;
         }
-    }
-
-    /// Passes `result` on, unless the client has taken nothing for too long.
-    fn bounded<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        result: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if result.is_ready() {
-            if self.stall.is_some() {
-                self.stall = None;
-            }
-            return result;
-        }
-        let limit = self.write_timeout;
-        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(stall.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client takes no bytes",
-        )))
     }
 
     /// Sends what was gathered.
@@ -161,7 +133,7 @@ impl<S: Transport> Wire<S> {
         while self.unsent() > 0 {
             let rest = self.out.get(self.sent..).unwrap_or_default();
             let result = Pin::new(&mut self.inner).poll_write(cx, rest);
-            match ready!(self.bounded(cx, result))? {
+            match ready!(self.stall.judge(cx, result))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.took(sent),
             }
@@ -191,13 +163,58 @@ impl<S: Transport> Wire<S> {
                 Pin::new(&mut self.inner)
                     .poll_write_vectored(cx, all.get(..count).unwrap_or_default())
             };
-            let sent = ready!(self.bounded(cx, result))?;
+            let sent = ready!(self.stall.judge(cx, result))?;
             self.took(sent.min(gathered));
             match sent.saturating_sub(gathered) {
                 0 if sent == 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 0 => {}
                 of_parts => return Poll::Ready(Ok(of_parts)),
             }
+        }
+    }
+}
+
+impl<S: Transport> Wire<S> {
+    /// Reads frames of HTTP/2, and those that the guard puts between them.
+    fn poll_frames(
+        &mut self,
+        guard: &mut Http2,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if let Some(frames) = guard.take_inward() {
+                // A reader of frames has room for more than these; what it has not is lost with the connection.
+                if frames.len() > buf.remaining() {
+                    return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+                }
+                buf.put_slice(&frames);
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            if let Poll::Ready(read) = self.poll_plain(cx, buf) {
+                guard.read(buf.filled().get(before..).unwrap_or_default())?;
+                return Poll::Ready(read);
+            }
+            ready!(guard.poll_waiting(cx))?;
+            if let Some(frames) = guard.take_outward() {
+                guard.wrote_ours(&frames);
+                self.gather(&frames);
+                // What does not go at once goes with what is written next.
+                if let Poll::Ready(sent) = self.poll_drain(cx) {
+                    sent?;
+                }
+            }
+        }
+    }
+
+    /// Puts frames of the guard's own behind what was written.
+    fn put_out(&mut self) {
+        if let Guard::Http2(guard) = &mut self.guard
+            && let Some(frames) = guard.take_outward()
+        {
+            guard.wrote_ours(&frames);
+            self.gather(&frames);
         }
     }
 }
@@ -217,11 +234,8 @@ impl<S: Transport> AsyncRead for Wire<S> {
                 read
             }
             Guard::Http2(mut guard) => {
-                let before = buf.filled().len();
-                let read = this.poll_plain(cx, buf);
-                let judged = guard.read(buf.filled().get(before..).unwrap_or_default());
+                let read = this.poll_frames(&mut guard, cx, buf);
                 this.guard = Guard::Http2(guard);
-                judged?;
                 read
             }
         }
@@ -262,9 +276,14 @@ impl<S: Transport> AsyncWrite for Wire<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.put_out();
         ready!(this.poll_drain(cx))?;
-        let result = Pin::new(&mut this.inner).poll_flush(cx);
-        this.bounded(cx, result)
+        let flushed = Pin::new(&mut this.inner).poll_flush(cx).map_ok(|()| 0);
+        let flushed = ready!(this.stall.judge(cx, flushed));
+        if let Guard::Http2(guard) = &mut this.guard {
+            guard.poll_written(cx);
+        }
+        Poll::Ready(flushed.map(drop))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -34,32 +34,6 @@ fn a_connection_serves_many_requests() {
 }
 
 #[test]
-fn past_the_cap_a_connection_is_closed_and_counted_until_another_ends() {
-    let door = start(
-        DoorConfig {
-            connections_max: 2,
-            ..config()
-        },
-        &[plain()],
-        none(),
-    );
-    let before = refused("cap");
-    let (mut first, mut second) = (door.connect(), door.connect());
-    get(&mut first, "/");
-    get(&mut second, "/");
-    assert!(is_closed(&mut door.connect()));
-    assert_eq!(refused("cap"), before + 1);
-    assert_eq!(door.told(), ["cap"]);
-    drop(first);
-    until("there is room again", || {
-        let mut next = door.connect();
-        send(&mut next, "/");
-        !is_closed(&mut next)
-    });
-    get(&mut second, "/");
-}
-
-#[test]
 fn a_client_that_never_shakes_hands_is_closed() {
     let door = start(
         DoorConfig {

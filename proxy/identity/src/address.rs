@@ -1,8 +1,20 @@
 //! The text of an address without an allocation.
 
 use std::fmt::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Deref;
+
+/// Whom an address stands for where clients are counted: itself in IPv4, its /64 in IPv6, of which one customer has at
+/// least one.
+#[must_use]
+pub fn source(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
+            address.to_bits() & !u128::from(u64::MAX),
+        )),
+        v4 => v4,
+    }
+}
 
 /// Longest text of an [`IpAddr`]: eight groups of four digits.
 const LEN_MAX: usize = 39;

@@ -1,11 +1,12 @@
 //! One connection of a client.
 
-use crate::{AddressText, Ja4};
+use crate::{AddressText, Ja4, Place};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 
 /// What is known of a connection before its first request. Shared by all its requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Connection {
     /// The other end of the socket.
     pub peer: SocketAddr,
@@ -17,6 +18,9 @@ pub struct Connection {
     pub tls: Option<TlsFacts>,
     /// Counts connections since the start of the process.
     pub id: u64,
+    /// Its place among the connections of a site that has a bound on them: of the site that the handshake named, else of
+    /// its first request.
+    pub site: OnceLock<Place>,
     client_text: AddressText,
 }
 
@@ -31,6 +35,7 @@ impl Connection {
             local: canonical(local),
             tls,
             id,
+            site: OnceLock::new(),
             client_text: AddressText::new(peer.ip()),
         }
     }

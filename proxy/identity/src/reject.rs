@@ -98,6 +98,12 @@ rejects! {
     FieldTooLong = "field_too_long", 431, "One of its fields is too long.";
     /// The head did not arrive within its time.
     HeadTimeout = "head_timeout", 408, "It took too long to arrive.";
+    /// The body did not arrive within its time.
+    BodyTimeout = "body_timeout", 408, "Its body took too long to arrive.";
+    /// The body arrived too slowly.
+    BodyRate = "body_rate", 408, "Its body arrived too slowly.";
+    /// The answer was taken too slowly; nobody is there to be told.
+    SlowReader = "slow_reader", 408, "Its answer was taken too slowly.";
     /// A chunk size that is not one to sixteen hexadecimal digits (RFC 9112 §7.1).
     ChunkSize = "chunk_size", 400, "Its body is not made of proper chunks.";
     /// A chunk extension that is none, or that is too long (RFC 9112 §7.1.1).
@@ -108,6 +114,24 @@ rejects! {
     Trailer = "trailer", 400, "What follows its body are no proper fields.";
     /// Trailers larger than the limit.
     TrailersTooLarge = "trailers_too_large", 431, "What follows its body is too large.";
+}
+
+/// Error codes of HTTP/2 from here on stand for a [`Reject`]; RFC 9113 §7 gives them no meaning.
+const RESET_CODES: u32 = 0xae61_5000;
+
+impl Reject {
+    /// The code by which a stream of HTTP/2 is ended on its way to the application, so that this knows why.
+    #[must_use]
+    pub const fn reset_code(self) -> u32 {
+        RESET_CODES + self as u32
+    }
+
+    /// The reason that a code stands for. A client can send such a code too; then its own log line says so.
+    #[must_use]
+    pub fn of_reset_code(code: u32) -> Option<Self> {
+        let at = usize::try_from(code.checked_sub(RESET_CODES)?).ok()?;
+        Self::ALL.get(at).copied()
+    }
 }
 
 impl fmt::Display for Reject {
@@ -128,6 +152,9 @@ pub trait Refuse: Send + Sync {
     /// The whole answer, head and page, after which the connection ends; counted and logged by whoever makes it.
     /// `head` is what has come of the request's head, however little.
     fn refuse(&self, connection: &Connection, head: &[u8], why: Reject) -> Vec<u8>;
+
+    /// Whether a connection whose handshake named a server may stay; asked once, before its first request.
+    fn admits(&self, connection: &Connection) -> bool;
 
     /// Whether the other end of a socket is kept out by a verdict; asked before anything is spent on it, and counted there.
     fn keeps_out(&self, peer: IpAddr) -> bool {
@@ -152,6 +179,7 @@ mod tests {
         for one in Reject::ALL {
             assert!((400..600).contains(&one.status()), "{one}");
             assert!(one.sentence().ends_with('.'), "{one}");
+            assert_eq!(Reject::of_reset_code(one.reset_code()), Some(*one));
         }
     }
 }

@@ -59,6 +59,7 @@ fn table(sites: &[(&[&str], Vec<Arc<Route>>)]) -> Table {
             index,
             name,
             hosts,
+            connections_max: None,
             tls: Default::default(),
             routes: routes.clone(),
         })

@@ -163,6 +163,10 @@ pub(crate) async fn send_page(
     if let Some(seconds) = page.retry_after {
         head.insert_header("Retry-After", seconds)?;
     }
+    if fault == Fault::SiteFull {
+        // Its place is what is wanted.
+        session.set_keepalive(None);
+    }
     if fault == Fault::Method {
         let allow = ctx.routed().map(|routed| routed.plan.methods.allow());
         head.insert_header("Allow", allow.unwrap_or(ALLOW))?;

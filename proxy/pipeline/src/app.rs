@@ -2,7 +2,9 @@
 
 use crate::access;
 use crate::cache::Cache;
+use crate::connections;
 use crate::fault::Fault;
+use crate::h2;
 use crate::live::Live;
 use crate::proxy::Proxy;
 use crate::refusal::{self, Refusals};
@@ -29,6 +31,8 @@ const H2_HEADERS_MAX: u32 = 64 * 1024;
 /// one stream to one window a round trip.
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 256 * 1024;
+/// What Pingora waits for a client beyond the door's own patience.
+const SPARE: Duration = Duration::from_secs(5);
 /// How long a body nobody wants is drained to keep a connection.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -40,7 +44,7 @@ const LOGGED: usize = 4096;
 pub struct App(Arc<Http>);
 
 /// Pingora's proxy, with our time-outs.
-struct Http {
+pub(crate) struct Http {
     proxy: Arc<HttpProxy<Proxy>>,
     live: Arc<Live>,
     options: HttpServerOptions,
@@ -60,6 +64,7 @@ pub fn service(live: Arc<Live>, cache: &'static Cache) -> Arc<App> {
     let conf = ServerConf {
         threads: live.shared().workers,
         max_retries: retry::TRIES_MAX,
+        upstream_keepalive_pool_size: live.shared().origins.kept,
         ..ServerConf::default()
     };
     let proxy = http_proxy(
@@ -72,7 +77,6 @@ pub fn service(live: Arc<Live>, cache: &'static Cache) -> Arc<App> {
     let mut options = HttpServerOptions::default();
     // So that CONNECT comes to our stages and gets our page; they refuse it.
     options.allow_connect_method_proxying = true;
-    options.h2_idle_timeout = Some(live.node().client.idle_timeout);
     let mut proxy = proxy;
     proxy.server_options = Some(options.clone());
     Arc::new(App(Arc::new(Http {
@@ -89,17 +93,12 @@ impl HttpServerApp for Http {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let client = {
-            let node = self.live.node();
-            (
-                node.client.idle_timeout,
-                node.client.read_timeout,
-                node.client.write_timeout,
-            )
+        let (idle, read) = {
+            let client = &self.live.node().client;
+            (client.idle_timeout, client.read_timeout)
         };
-        let (idle, read, write) = client;
-        session.set_read_timeout(Some(read));
-        session.set_write_timeout(Some(write));
+        // The door says first when a client is too slow, in sending and in taking, and counts it.
+        session.set_read_timeout(Some(read + SPARE));
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_pipelining_enabled(true);
         if session.get_keepalive().is_some() {
@@ -136,6 +135,10 @@ impl Refuse for App {
         refusal::answer(&self.0.live, Some(connection), head, Fault::Rejected(why))
     }
 
+    fn admits(&self, connection: &Connection) -> bool {
+        connections::admits(self.0.live.snapshot().as_deref(), connection)
+    }
+
     fn keeps_out(&self, peer: IpAddr) -> bool {
         verdicts::keeps_out(&self.0.live.node().verdicts, peer)
     }
@@ -152,10 +155,11 @@ impl ServerApp for App {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let stream: Stream = match stream.selected_alpn_proto() {
-            Some(ALPN::H2) => stream,
-            _ => Box::new(Refusals::new(stream, Arc::clone(&self.0.live))),
-        };
+        if stream.selected_alpn_proto() == Some(ALPN::H2) {
+            h2::serve(&self.0, stream, shutdown).await;
+            return None;
+        }
+        let stream = Box::new(Refusals::new(stream, Arc::clone(&self.0.live)));
         self.0.process_new(stream, shutdown).await
     }
 

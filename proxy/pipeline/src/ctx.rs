@@ -9,7 +9,7 @@ use crate::limits::stage::Asked;
 use crate::live::Live;
 use crate::snapshot::{Place, Routed, Snapshot};
 use crate::spans::{self, Given, Times};
-use aegis_identity::{AddressText, ClientCertificate, Connection, RequestId};
+use aegis_identity::{AddressText, ClientCertificate, Connection, Place as Counted, RequestId};
 use aegis_origin::{Endpoint, Pool};
 use aegis_telemetry::metrics::WafVerdict;
 use aegis_verdicts::FaultKind;
@@ -73,6 +73,8 @@ pub(crate) struct OriginCtx {
     /// A reused connection was found closed once already.
     pub(crate) stale_connection: bool,
     pub(crate) asked: Option<Instant>,
+    /// Its place among the connections to origins.
+    pub(crate) place: Option<Counted>,
     /// Time to the response head.
     pub(crate) head_after: Option<Duration>,
 }

@@ -34,6 +34,10 @@ pub enum Fault {
     PluginFailed,
     /// Too many bodies are held for a verdict.
     BodiesHeld,
+    /// The site has as many connections as it may.
+    SiteFull,
+    /// There are as many connections to origins as there may be.
+    OriginsFull,
     /// A limit of its route is reached; in so many seconds there is room again.
     Limited(u32),
     /// Modules are still being compiled; nothing is served uninspected.
@@ -116,6 +120,8 @@ impl Fault {
             Self::Origin(OriginFault::NoServer)
             | Self::PluginFailed
             | Self::BodiesHeld
+            | Self::SiteFull
+            | Self::OriginsFull
             | Self::Starting => 503,
             Self::NotCached
             | Self::Origin(
@@ -143,6 +149,8 @@ impl Fault {
             Self::Banned => "banned",
             Self::PluginFailed => "plugin_failed",
             Self::BodiesHeld => "bodies_held",
+            Self::SiteFull => "site_connections",
+            Self::OriginsFull => "origin_connections",
             Self::Limited(_) => "limited",
             Self::Starting => "starting",
             Self::Loop => "loop",
@@ -183,6 +191,8 @@ impl Fault {
             }
             Self::PluginFailed => "This request could not be checked, so it was not let through.",
             Self::BodiesHeld => "Too much is being sent to this site right now.",
+            Self::OriginsFull => "Too much is going on here right now.",
+            Self::SiteFull => "Too many visitors are connected to this site right now.",
             Self::Banned => "Your address may not use this site for now.",
             Self::Starting => "This server is starting and will be ready in a moment.",
             Self::Loop => "This request goes round in a circle.",
@@ -210,16 +220,24 @@ impl Fault {
         match self {
             Self::Limited(seconds) => Some(seconds),
             Self::Starting => Some(2),
-            Self::BodiesHeld | Self::PluginFailed | Self::Origin(OriginFault::NoServer) => Some(5),
+            Self::BodiesHeld
+            | Self::SiteFull
+            | Self::OriginsFull
+            | Self::PluginFailed
+            | Self::Origin(OriginFault::NoServer) => Some(5),
             _ => None,
         }
     }
 }
 
-/// What the door found wrong with a body that is being read.
+/// Why the door ended what is read or written.
 fn rejected(error: &Error) -> Option<Reject> {
-    let io = error.root_cause().downcast_ref::<std::io::Error>()?;
-    io.get_ref()?.downcast_ref::<Reject>().copied()
+    let cause = error.root_cause();
+    if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+        return io.get_ref()?.downcast_ref::<Reject>().copied();
+    }
+    let reset = cause.downcast_ref::<h2::Error>()?.reason()?;
+    Reject::of_reset_code(reset.into())
 }
 
 /// A fault on its way through Pingora's error type.

@@ -49,6 +49,10 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Threads that serve.
     pub(crate) workers: usize,
+    /// `node.client.receive_rate_min`.
+    pub(crate) rate_min: u64,
+    /// Requests that are at an origin.
+    pub(crate) origins: crate::upstream::Origins,
 }
 
 /// What is known of a request's body before it is read.
@@ -77,6 +81,8 @@ pub(crate) struct Inspection {
     /// The whole body, once it was read in the request phase.
     whole: Option<Vec<Bytes>>,
     permit: Permit,
+    /// `node.client.receive_rate_min`.
+    rate_min: u64,
     /// Contexts that see more of this request, in order of their verdicts.
     open: Vec<Open>,
     /// A module changed the head: then `head` is what the origin gets.
@@ -108,6 +114,7 @@ impl Inspection {
             held: Held::Nothing,
             whole: None,
             permit: shared.bodies.permit(payer),
+            rate_min: shared.rate_min,
             open: Vec::new(),
             edited: false,
             new_body: None,
@@ -211,7 +218,7 @@ impl Inspection {
                 if self.rules.reject_above.is_some_and(too_long) {
                     return Err(Fault::BodyTooLarge.into());
                 }
-                self.held = Held::waiting();
+                self.held = Held::waiting(self.rate_min);
                 Ok(())
             }
             Announced::Short => self.read_whole(ctx, incoming).await,
@@ -223,7 +230,7 @@ impl Inspection {
         ctx: &mut Ctx,
         incoming: &mut impl Incoming,
     ) -> Result<(), Answer> {
-        let pace = Pace::start(Instant::now());
+        let pace = Pace::start(Instant::now(), self.rate_min);
         let mut chunks = Vec::new();
         let mut length = 0;
         while let Some(chunk) = incoming.next().await? {

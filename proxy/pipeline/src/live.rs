@@ -3,6 +3,7 @@
 use crate::inspect::Shared;
 use crate::inspect::budget::{Budget, Gate};
 use crate::snapshot::{NodeParts, Snapshot};
+use crate::upstream::Origins;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ impl Live {
                 bodies: Budget::new(node.bodies_held_max),
                 gate: Gate::new(workers),
                 workers: workers.max(1),
+                rate_min: node.client.receive_rate_min,
+                origins: Origins::new(node.origin_connections_max, workers),
             },
             snapshot: ArcSwapOption::empty(),
             node: ArcSwap::from_pointee(node),

@@ -4,6 +4,7 @@
 //! it lets the request go on, or ends it with an [`Answer`].
 
 use crate::answer::Answer;
+use crate::connections;
 use crate::ctx::Ctx;
 use crate::facts::Facts;
 use crate::fault::Fault;
@@ -31,6 +32,8 @@ pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
     // Who is banned gets nothing more, not even a redirect or the word that there is no such site.
     verdicts::ask(facts, ctx)?;
     routed?;
+    // Who comes when his site is full learns it before anything is done for him.
+    connections::of_request(ctx)?;
     // A client past its limit costs nothing more; before a redirect too, which would else be free.
     limits::ask(facts, ctx)?;
     // Over TLS, and by whom: a site may say. (An authority asks for the answer to its challenge over plain HTTP: it

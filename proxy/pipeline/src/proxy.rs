@@ -177,7 +177,7 @@ impl ProxyHttp for Proxy {
 
     /// Stage 11: a server for this try.
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        upstream::peer(ctx)
+        upstream::peer(ctx, &self.live.shared().origins)
     }
 
     async fn connected_to_upstream(

@@ -1,6 +1,7 @@
 //! What one configuration is while it serves: a value that never changes, held by each request from its start to its end.
 
 use crate::answer::Fixed;
+use crate::connections::OfSite;
 use crate::gate::Gate;
 use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use crate::limits::Limits;
@@ -29,6 +30,8 @@ pub struct NodeParts {
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.
     pub bodies_held_max: u64,
+    /// Connections to origins, in use and kept.
+    pub origin_connections_max: usize,
     /// Bans and allows; the same for every snapshot.
     pub verdicts: Arc<Desk>,
     /// The counts of all limits; the same for every snapshot.
@@ -67,6 +70,8 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub(crate) struct SitePlan {
     pub(crate) metrics: Arc<SiteMetrics>,
+    /// A bound on its clients' connections.
+    pub(crate) connections: Option<OfSite>,
     pub(crate) gate: Gate,
     pub(crate) routes: Vec<RoutePlan>,
 }
@@ -129,6 +134,12 @@ impl Snapshot {
         })
     }
 
+    /// What was worked out for the site that answers for `host`.
+    pub(crate) fn site_of(&self, host: &str) -> Option<&SitePlan> {
+        let site = self.table.find(host)?;
+        self.sites.get(site.site.index)
+    }
+
     /// Says by which rules handshakes ask clients of a site for certificates; a site that asks and is not told serves
     /// nobody.
     pub fn know_client_auth(&mut self, site: usize, rules: [u8; 32]) {
@@ -178,6 +189,10 @@ impl SitePlan {
         }
         Ok(Self {
             metrics: metrics::site(&name),
+            connections: entry
+                .site
+                .connections_max
+                .map(|max| OfSite::new(&name, max)),
             gate: Gate::build(&entry.site.tls),
             routes,
         })

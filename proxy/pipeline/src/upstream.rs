@@ -5,16 +5,61 @@ use crate::facts;
 use crate::fault::Fault;
 use crate::retry::Broken;
 use crate::{head, inspect, spans};
+use aegis_identity::Places;
 use aegis_origin::Pick;
+use aegis_telemetry::events::LimitHit;
 use http::StatusCode;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use std::sync::Arc;
 use std::time::Instant;
 
+/// Connections that are kept for each worker, as Pingora has it.
+const KEPT: usize = 128;
+
+/// Connections to origins: those of requests, and those that are kept for the next ones.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    places: Arc<Places>,
+    /// Requests that may be at an origin.
+    max: usize,
+    /// Connections that may be kept for each worker.
+    pub(crate) kept: usize,
+}
+
+impl Origins {
+    /// Shares `max` connections out.
+    pub(crate) fn new(max: usize, workers: usize) -> Self {
+        let workers = workers.max(1);
+        let kept = (max / 2 / workers).clamp(1, KEPT);
+        Self {
+            places: Arc::default(),
+            max: max.saturating_sub(kept.saturating_mul(workers)).max(1),
+            kept,
+        }
+    }
+
+    /// A place for a request that has none yet.
+    fn seat(&self, ctx: &mut Ctx) -> std::result::Result<(), Fault> {
+        if ctx.origin.place.is_none() {
+            ctx.origin.place = self.places.take(self.max);
+        }
+        if ctx.origin.place.is_none() {
+            LimitHit {
+                what: "open files/origins",
+            }
+            .emit();
+            return Err(Fault::OriginsFull);
+        }
+        Ok(())
+    }
+}
+
 /// A server for the next try.
-pub(crate) fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+pub(crate) fn peer(ctx: &mut Ctx, origins: &Origins) -> Result<Box<HttpPeer>> {
+    origins.seat(ctx).map_err(Fault::into_error)?;
     let pool = ctx.routed().and_then(|routed| routed.entry.pool.as_ref());
     let pool = pool.ok_or_else(|| Fault::Internal.into_error())?;
     let picked = pool.pick(&ctx.origin.tried);
@@ -97,4 +142,23 @@ pub(crate) fn answered(response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
         ctx.origin.head_after = ctx.origin.asked.map(|asked| asked.elapsed());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Origins;
+
+    #[test]
+    fn what_is_used_and_kept_is_never_more_than_there_may_be() {
+        for (max, workers, used, kept) in [
+            (10_000, 2, 9_744, 128),
+            (100, 2, 50, 25),
+            (100, 64, 36, 1),
+            (2, 1, 1, 1),
+            (1, 4, 1, 1),
+        ] {
+            let origins = Origins::new(max, workers);
+            assert_eq!((origins.max, origins.kept), (used, kept), "{max} {workers}");
+        }
+    }
 }

@@ -32,14 +32,14 @@ pub(crate) fn ask(facts: &Facts<'_>, ctx: &Ctx) -> Result<(), Answer> {
     };
     RequestBanned {
         first: ruling.count_hit(),
-        entry: || entry(facts, ctx, site, ruling.verdict()),
+        entry: || entry(facts, ctx, site, &ruling.verdict()),
     }
     .emit();
     Err(Fault::Banned.into())
 }
 
 /// For the ring: what was asked, and the ban as its rule.
-fn entry(facts: &Facts<'_>, ctx: &Ctx, site: &str, ban: Verdict) -> Entry {
+fn entry(facts: &Facts<'_>, ctx: &Ctx, site: &str, ban: &Verdict) -> Entry {
     let received = ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Entry {
         request_id: ctx.request_id().to_owned(),

@@ -42,6 +42,7 @@ mod ticket;
 mod trusted;
 mod verdict;
 mod vm;
+mod weight;
 mod work;
 
 pub use abi::{HostFunction, Support, host_functions};

@@ -1,13 +1,14 @@
 //! A context that stays open after the request's first verdict.
 
 use crate::plugin::Plugin;
-use crate::pool::{Act, Job};
+use crate::pool::{Act, Job, wait_of};
 use crate::slot::Slot;
 use crate::source::Source;
 use crate::spec::ResponseHead;
 use crate::stream::Step;
 use crate::ticket::{self, Waiter};
 use crate::verdict::Verdict;
+use crate::weight::Weight;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -71,40 +72,46 @@ impl OpenContext {
     pub fn response_body_blocking(&mut self, more: Vec<Bytes>, end: bool) -> Verdict {
         let len = len(&more);
         let (waiter, pending) = ticket::pair_blocking();
-        self.push(Step::ResponseBody { chunks: more, end }, false, len, waiter);
+        let step = Step::ResponseBody { chunks: more, end };
+        self.push(step, false, len, waiter, false);
         let plugin = &self.plugin;
         pending.wait(plugin.name(), plugin.core.wait_max, plugin.budget(len))
     }
 
     async fn ask(&mut self, step: Step, more: bool, body_len: usize) -> Verdict {
         let (waiter, pending) = ticket::pair();
-        self.push(step, more, body_len, waiter);
-        pending
-            .wait(self.plugin.name(), self.plugin.core.wait_max)
-            .await
+        let long = match &step {
+            Step::RequestBody { chunks, .. } => Weight::of_body(chunks).is_long(),
+            _ => false,
+        };
+        self.push(step, more, body_len, waiter, long);
+        let wait_max = wait_of(long, self.plugin.core.wait_max);
+        pending.wait(self.plugin.name(), wait_max).await
     }
 
-    fn push(&self, step: Step, more: bool, body_len: usize, waiter: Waiter) {
+    fn push(&self, step: Step, more: bool, body_len: usize, waiter: Waiter, long: bool) {
         let id = self.id;
-        self.act(Act::Step {
+        let act = Act::Step {
             id,
             step,
             more,
             body_len,
             waiter,
-        });
+        };
+        self.act(act, long);
     }
 
-    fn act(&self, act: Act) {
+    fn act(&self, act: Act, long: bool) {
         let mut job = Job::bound(&self.plugin, &self.slot, &self.site, act);
         job.source = Some(self.source);
+        job.long = long;
         self.plugin.core.queue.push_bound(job);
     }
 }
 
 impl Drop for OpenContext {
     fn drop(&mut self) {
-        self.act(Act::Close { id: self.id });
+        self.act(Act::Close { id: self.id }, false);
     }
 }
 

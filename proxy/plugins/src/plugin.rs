@@ -8,7 +8,7 @@ mod root;
 use crate::guest::Template;
 use crate::host::Core;
 use crate::open::OpenContext;
-use crate::pool::{Job, NewRequest, Task};
+use crate::pool::{Job, NewRequest, Task, wait_of};
 use crate::slot::Slot;
 use crate::source::Source;
 use crate::spec::{Body, Inspect, Properties, RequestHead};
@@ -16,6 +16,7 @@ use crate::stream::Step;
 use crate::ticket;
 use crate::verdict::Verdict;
 use crate::vm::Vm;
+use crate::weight::Weight;
 use aegis_telemetry::metrics;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -36,8 +37,8 @@ pub struct Plugin {
     deadline_max: Duration,
     pub(crate) inspect: Inspect,
     slots: Mutex<instances::Slots>,
-    /// Nanoseconds of CPU a request takes for each KiB and one more; a moving average.
-    unit_cost: AtomicU64,
+    /// Nanoseconds of CPU a unit of weight takes in short requests, and in long ones; moving averages.
+    unit_cost: [AtomicU64; 2],
     /// There is no instance for requests; one is being configured.
     rebuilding: AtomicBool,
     /// An instance faulted lately: one more than needed is kept ready.
@@ -100,7 +101,7 @@ impl Plugin {
             deadline_max: parts.deadline_max,
             inspect: parts.inspect,
             slots: Mutex::default(),
-            unit_cost: AtomicU64::new(0),
+            unit_cost: Default::default(),
             rebuilding: AtomicBool::new(false),
             faulted: AtomicBool::new(false),
             queues_pending: Mutex::default(),
@@ -162,7 +163,10 @@ impl Plugin {
                 Body::Whole(chunks) => (Some(chunks), false),
                 Body::Part(chunks) => (Some(chunks), true),
             };
-            let body_len = chunks.iter().flatten().map(Bytes::len).sum();
+            let shown = chunks.as_deref().unwrap_or_default();
+            let body_len = shown.iter().map(Bytes::len).sum();
+            let weight = Weight::of_request(&head, shown);
+            let long = weight.is_long();
             let mut steps = VecDeque::with_capacity(2);
             steps.push_back(Step::RequestHeaders {
                 end: chunks.is_none(),
@@ -176,7 +180,7 @@ impl Plugin {
             }
             let site = properties.site.clone();
             let source = Some(Source::of(head.source.ip()));
-            let cost = cost_of(&plugin.unit_cost, body_len);
+            let cost = plugin.cost(weight);
             plugin.core.queue.push(Job {
                 plugin: plugin.clone(),
                 site,
@@ -187,12 +191,15 @@ impl Plugin {
                     steps,
                     more,
                     body_len,
+                    weight,
                     waiter,
                 })),
                 queued: Instant::now(),
                 cost,
+                long,
             });
-            pending.wait(&plugin.vm.name, plugin.core.wait_max).await
+            let wait_max = wait_of(long, plugin.core.wait_max);
+            pending.wait(&plugin.vm.name, wait_max).await
         }
     }
 
@@ -205,15 +212,24 @@ impl Plugin {
     }
 
     /// Remembers what a request cost.
-    pub(crate) fn learn(&self, body_len: usize, cpu: Duration) {
-        let unit = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX) / units(body_len);
-        let old = self.unit_cost.load(Ordering::Relaxed);
+    pub(crate) fn learn(&self, weight: Weight, cpu: Duration) {
+        let [short, long] = &self.unit_cost;
+        let of = if weight.is_long() { long } else { short };
+        let unit = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX) / weight.units();
+        let old = of.load(Ordering::Relaxed);
         let new = if old == 0 {
             unit
         } else {
             old - old / 16 + unit / 16
         };
-        self.unit_cost.store(new, Ordering::Relaxed);
+        of.store(new, Ordering::Relaxed);
+    }
+
+    /// What a request is expected to cost, in nanoseconds.
+    fn cost(&self, weight: Weight) -> u64 {
+        let [short, long] = &self.unit_cost;
+        let of = if weight.is_long() { long } else { short };
+        of.load(Ordering::Relaxed).saturating_mul(weight.units())
     }
 
     pub(crate) fn context(
@@ -242,16 +258,6 @@ impl Drop for Plugin {
             self.counters.instances.dec();
         }
     }
-}
-
-fn units(body_len: usize) -> u64 {
-    u64::try_from(body_len / 1024).unwrap_or(u64::MAX - 1) + 1
-}
-
-fn cost_of(unit_cost: &AtomicU64, body_len: usize) -> u64 {
-    unit_cost
-        .load(Ordering::Relaxed)
-        .saturating_mul(units(body_len))
 }
 
 #[cfg(test)]

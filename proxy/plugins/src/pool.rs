@@ -5,8 +5,8 @@
 //! the queue's length: there are never more than a few for each open context. When the queue is full, the newest request
 //! of the site with the most of them makes room.
 //!
-//! Of the jobs that wait, those go first whose source has none running, and no source ever holds the last thread
-//! ([`crate::source`]).
+//! Of the jobs that wait, those go first whose source has none running. Long jobs ([`crate::weight`]) have a lane of their
+//! own: they never hold the last thread ([`crate::source`]), short ones go past them, and they may wait longer.
 
 use crate::plugin::Plugin;
 use crate::slot::Slot;
@@ -16,6 +16,7 @@ use crate::state::CallResponse;
 use crate::stream::Step;
 use crate::ticket::Waiter;
 use crate::verdict::FaultKind;
+use crate::weight::Weight;
 use aegis_telemetry::events::PluginFault;
 use aegis_telemetry::metrics::{PLUGIN_QUEUE_LENGTH, PLUGIN_QUEUE_WAIT};
 use parking_lot::{Condvar, Mutex};
@@ -46,6 +47,20 @@ pub(crate) struct Job {
     pub(crate) queued: Instant,
     /// CPU time it is expected to take, in nanoseconds.
     pub(crate) cost: u64,
+    /// It is expected to hold a thread for long.
+    pub(crate) long: bool,
+}
+
+/// How much longer a long job may wait than a short one: it takes longer, and so did sending it.
+const LONG_WAIT: u32 = 10;
+
+/// The longest wait of a job for a thread.
+pub(crate) fn wait_of(long: bool, wait_max: Duration) -> Duration {
+    if long {
+        wait_max.saturating_mul(LONG_WAIT)
+    } else {
+        wait_max
+    }
 }
 
 /// What to do.
@@ -64,6 +79,7 @@ pub(crate) struct NewRequest {
     /// More of the request follows.
     pub(crate) more: bool,
     pub(crate) body_len: usize,
+    pub(crate) weight: Weight,
     pub(crate) waiter: Waiter,
 }
 
@@ -102,6 +118,16 @@ impl Job {
             task: Task::Bound(slot.clone(), act),
             queued: Instant::now(),
             cost: 0,
+            long: false,
+        }
+    }
+
+    /// Who waits for it.
+    pub(crate) fn waiter(&self) -> Option<&Waiter> {
+        match &self.task {
+            Task::Request(request) => Some(&request.waiter),
+            Task::Bound(_, Act::Step { waiter, .. }) => Some(waiter),
+            Task::Bound(..) => None,
         }
     }
 
@@ -138,22 +164,62 @@ struct Inner {
     /// Sites with jobs, in the order of their turns.
     turns: VecDeque<Arc<str>>,
     requests: usize,
-    cost: u64,
+    cost: Cost,
     running: Running,
     stopped: bool,
+}
+
+/// What waits, in nanoseconds of CPU.
+#[derive(Default)]
+struct Cost {
+    short: u64,
+    long: u64,
+}
+
+impl Cost {
+    fn of(&self, long: bool) -> u64 {
+        if long { self.long } else { self.short }
+    }
+
+    fn add(&mut self, job: &Job) {
+        let of = if job.long {
+            &mut self.long
+        } else {
+            &mut self.short
+        };
+        *of = of.saturating_add(job.cost);
+    }
+
+    fn sub(&mut self, job: &Job) {
+        let of = if job.long {
+            &mut self.long
+        } else {
+            &mut self.short
+        };
+        *of = of.saturating_sub(job.cost);
+    }
 }
 
 /// Where a job is in its lane.
 enum Place {
     Bound(usize),
     Request(usize),
+    Long(usize),
 }
 
 #[derive(Default)]
 struct Lane {
     bound: VecDeque<Job>,
     requests: VecDeque<Job>,
-    cost: u64,
+    /// Requests that are long.
+    long: VecDeque<Job>,
+    cost: Cost,
+}
+
+impl Lane {
+    fn waiting(&self) -> usize {
+        self.requests.len() + self.long.len()
+    }
 }
 
 impl Queue {
@@ -163,7 +229,7 @@ impl Queue {
                 lanes: HashMap::new(),
                 turns: VecDeque::new(),
                 requests: 0,
-                cost: 0,
+                cost: Cost::default(),
                 running: Running::new(threads),
                 stopped: false,
             }),
@@ -179,7 +245,7 @@ impl Queue {
         let mut inner = self.inner.lock();
         let refused = if inner.stopped {
             Some((job, FaultKind::Refused))
-        } else if inner.expected_wait(&job.site, self.threads) > self.wait_max {
+        } else if inner.expected_wait(&job, self.threads) > wait_of(job.long, self.wait_max) {
             Some((job, FaultKind::QueueWait))
         } else if inner.requests < self.max {
             inner.add_request(job);
@@ -231,9 +297,9 @@ impl Queue {
     }
 
     /// A job that was taken out is over.
-    pub(crate) fn done(&self, source: Option<Source>) {
-        if source.is_some() {
-            self.inner.lock().running.end(source);
+    pub(crate) fn done(&self, source: Option<Source>, long: bool) {
+        if source.is_some() || long {
+            self.inner.lock().running.end(source, long);
             // What waited for it may be for another thread than this one.
             self.ready.notify_one();
         }
@@ -252,6 +318,7 @@ impl Queue {
             lane.bound
                 .into_iter()
                 .chain(lane.requests)
+                .chain(lane.long)
                 .for_each(|job| job.fail(FaultKind::Refused));
         }
     }
@@ -267,88 +334,108 @@ impl Inner {
 
     fn add_request(&mut self, job: Job) {
         self.requests += 1;
-        self.cost = self.cost.saturating_add(job.cost);
+        self.cost.add(&job);
         PLUGIN_QUEUE_LENGTH.set(i64::try_from(self.requests).unwrap_or(i64::MAX));
         let lane = self.lane(&job.site.clone());
-        lane.cost = lane.cost.saturating_add(job.cost);
-        lane.requests.push_back(job);
+        lane.cost.add(&job);
+        if job.long {
+            lane.long.push_back(job);
+        } else {
+            lane.requests.push_back(job);
+        }
     }
 
-    fn removed(&mut self, cost: u64) {
+    fn removed(&mut self, job: &Job) {
         self.requests = self.requests.saturating_sub(1);
-        self.cost = self.cost.saturating_sub(cost);
+        self.cost.sub(job);
         PLUGIN_QUEUE_LENGTH.set(i64::try_from(self.requests).unwrap_or(i64::MAX));
     }
 
-    /// Takes out the next job whose source may have one more running.
+    /// Takes out the next job that may run beside those that do.
     fn next(&mut self) -> Option<Job> {
         let (turn, place) = self
             .find(Running::is_idle)
             .or_else(|| self.find(Running::has_room))?;
         let site = self.turns.remove(turn)?;
         let lane = self.lanes.get_mut(&site)?;
-        let (job, cost) = match place {
-            Place::Bound(at) => (lane.bound.remove(at), None),
-            Place::Request(at) => {
-                let job = lane.requests.remove(at);
-                let cost = job.as_ref().map(|job| job.cost);
-                (job, cost)
-            }
+        let bound = matches!(place, Place::Bound(_));
+        let job = match place {
+            Place::Bound(at) => lane.bound.remove(at),
+            Place::Request(at) => lane.requests.remove(at),
+            Place::Long(at) => lane.long.remove(at),
         };
-        if let Some(cost) = cost {
-            lane.cost = lane.cost.saturating_sub(cost);
+        if let Some(job) = job.as_ref().filter(|_| !bound) {
+            lane.cost.sub(job);
         }
-        if lane.bound.is_empty() && lane.requests.is_empty() {
+        if lane.bound.is_empty() && lane.waiting() == 0 {
             self.lanes.remove(&site);
         } else {
             self.turns.push_back(site);
         }
-        if let Some(cost) = cost {
-            self.removed(cost);
+        let job = job?;
+        if !bound {
+            self.removed(&job);
         }
-        self.running.begin(job.as_ref().and_then(|job| job.source));
-        job
+        self.running.begin(job.source, job.long);
+        Some(job)
     }
 
-    /// The first job in turn whose source is as asked for. Those of one source keep their order.
-    fn find(&self, may: fn(&Running, Option<Source>) -> bool) -> Option<(usize, Place)> {
-        let first =
-            |jobs: &VecDeque<Job>| jobs.iter().position(|job| may(&self.running, job.source));
+    /// The first job in turn that may run. Those of one source and one lane keep their order.
+    fn find(&self, may: fn(&Running, Option<Source>, bool) -> bool) -> Option<(usize, Place)> {
+        let first = |jobs: &VecDeque<Job>| {
+            let may = |job: &Job| may(&self.running, job.source, job.long);
+            let at = jobs.iter().position(may)?;
+            Some((at, jobs.get(at)?.queued))
+        };
+        let closed = !may(&self.running, None, true);
         self.turns.iter().enumerate().find_map(|(turn, site)| {
             let lane = self.lanes.get(site)?;
-            let bound = first(&lane.bound).map(Place::Bound);
-            let place = bound.or_else(|| first(&lane.requests).map(Place::Request))?;
+            if let Some((at, _)) = first(&lane.bound) {
+                return Some((turn, Place::Bound(at)));
+            }
+            let long = if closed { None } else { first(&lane.long) };
+            let place = match (first(&lane.requests), long) {
+                (Some((_, short)), Some((at, long))) if long < short => Place::Long(at),
+                (Some((at, _)), _) => Place::Request(at),
+                (None, long) => Place::Long(long?.0),
+            };
             Some((turn, place))
         })
     }
 
     fn waiting(&self, site: &str) -> usize {
-        self.lanes.get(site).map_or(0, |lane| lane.requests.len())
+        self.lanes.get(site).map_or(0, Lane::waiting)
     }
 
     fn longest(&self) -> Option<Arc<str>> {
-        let longest = self
-            .lanes
-            .iter()
-            .max_by_key(|(_, lane)| lane.requests.len());
+        let longest = self.lanes.iter().max_by_key(|(_, lane)| lane.waiting());
         longest.map(|(site, _)| site.clone())
     }
 
     fn drop_newest(&mut self, site: &str) -> Option<Job> {
         let lane = self.lanes.get_mut(site)?;
-        let job = lane.requests.pop_back()?;
-        lane.cost = lane.cost.saturating_sub(job.cost);
-        self.removed(job.cost);
+        let job = lane.long.pop_back().or_else(|| lane.requests.pop_back())?;
+        lane.cost.sub(&job);
+        self.removed(&job);
         Some(job)
     }
 
-    /// How long a request of this site would wait: for what its own lane holds, with all other sites taking their turns
+    /// How long a request would wait: for what its site's lane holds of its kind, with all other sites taking their turns
     /// in between, but never for more than there is.
-    fn expected_wait(&self, site: &str, threads: u64) -> Duration {
+    fn expected_wait(&self, job: &Job, threads: u64) -> Duration {
         let sites = u64::try_from(self.turns.len().max(1)).unwrap_or(1);
-        let own = self.lanes.get(site).map_or(0, |lane| lane.cost);
-        let ahead = own.saturating_mul(sites).min(self.cost);
-        Duration::from_nanos(ahead / threads)
+        let own = self
+            .lanes
+            .get(&job.site)
+            .map_or(0, |lane| lane.cost.of(job.long));
+        let ahead = own.saturating_mul(sites).min(self.cost.of(job.long));
+        let held = if job.long {
+            // The last thread is not for them.
+            threads.saturating_sub(u64::try_from(self.running.long_max()).unwrap_or(threads))
+        } else {
+            u64::try_from(self.running.long()).unwrap_or(threads)
+        };
+        Duration::from_nanos(ahead / threads.saturating_sub(held).max(1))
     }
 }
 

@@ -68,13 +68,16 @@ impl Slot {
         }
     }
 
-    /// The guest, if it is idle and may take one more stream.
-    pub(crate) fn take_for_new(&self) -> Option<Box<Guest>> {
+    /// The guest, if it is idle and may take one more stream, or its only one.
+    pub(crate) fn take_for_new(&self, alone: bool) -> Option<Box<Guest>> {
         let mut inner = self.inner.lock();
+        let max = if alone {
+            1
+        } else {
+            crate::limits::CONTEXTS_MAX
+        };
         let room = match &inner.state {
-            Place::Idle(guest) => {
-                !inner.retiring && guest.open_streams() < crate::limits::CONTEXTS_MAX
-            }
+            Place::Idle(guest) => !inner.retiring && guest.open_streams() < max,
             _ => false,
         };
         if room { inner.take() } else { None }

@@ -3,6 +3,7 @@
 use crate::plugin::Plugin;
 use crate::pool::{Job, NewRequest, Task};
 use crate::ticket::{self, Pending};
+use crate::weight::Weight;
 use crate::{Host, HostConfig, Inspect, NoHttpCalls, PluginSpec, Properties, RequestHead};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -56,11 +57,10 @@ pub(crate) fn plugin(name: &str) -> Arc<Plugin> {
     host.prepare(spec).expect("a plugin")
 }
 
-/// A request of a site with an expected cost in nanoseconds, and who waits for it.
-pub(crate) fn request(plugin: &Arc<Plugin>, site: &str, cost: u64) -> (Job, Pending) {
-    let (waiter, pending) = ticket::pair();
+/// A plain request.
+pub(crate) fn head() -> RequestHead {
     let address = std::net::SocketAddr::from(([192, 0, 2, 1], 1));
-    let head = RequestHead {
+    RequestHead {
         method: Bytes::from_static(b"GET"),
         target: Bytes::from_static(b"/"),
         scheme: Bytes::from_static(b"http"),
@@ -75,21 +75,28 @@ pub(crate) fn request(plugin: &Arc<Plugin>, site: &str, cost: u64) -> (Job, Pend
         sni: None,
         ja4: None,
         client_cert: None,
-    };
+    }
+}
+
+/// A request of a site with an expected cost in nanoseconds, and who waits for it.
+pub(crate) fn request(plugin: &Arc<Plugin>, site: &str, cost: u64) -> (Job, Pending) {
+    let (waiter, pending) = ticket::pair();
     let job = Job {
         plugin: plugin.clone(),
         site: site.into(),
         source: None,
         task: Task::Request(Box::new(NewRequest {
-            head: Arc::new(head),
+            head: Arc::new(head()),
             properties: Arc::new(Properties::default()),
             steps: VecDeque::new(),
             more: false,
             body_len: 0,
+            weight: Weight::LIGHT,
             waiter,
         })),
         queued: Instant::now(),
         cost,
+        long: false,
     };
     (job, pending)
 }

@@ -24,14 +24,17 @@ use std::time::Duration;
 /// Does jobs until the pool stops.
 pub(crate) fn run(core: &Core) {
     while let Some(job) = core.queue.pop() {
-        let source = job.source;
+        let (source, long) = (job.source, job.long);
         one(job);
-        core.queue.done(source);
+        core.queue.done(source, long);
     }
 }
 
 fn one(job: Job) {
     let plugin = job.plugin.clone();
+    let Some(job) = plugin.with_spare(job) else {
+        return;
+    };
     let found = match &job.task {
         Task::Request(request) if request.waiter.gone() => {
             // It may have been let through in place of another that waits for an instance.
@@ -164,7 +167,7 @@ impl Desk<'_> {
         })?;
         self.go_on(id)?;
         self.tally();
-        self.plugin.learn(request.body_len, self.spent);
+        self.plugin.learn(request.weight, self.spent);
         Ok(())
     }
 

@@ -131,6 +131,7 @@ impl Resolver<'_, '_> {
             index,
             name: site.hosts.first().cloned().unwrap_or_default(),
             hosts: site.hosts.clone(),
+            connections_max: site.connections_max,
             tls: SiteTls {
                 redirect: https_port(self.settings).filter(|_| site.https == Https::Redirect),
                 hsts: site.hsts.clone(),

@@ -33,6 +33,8 @@ pub struct Site {
     pub name: String,
     /// Host patterns, lower case, without port.
     pub hosts: Vec<String>,
+    /// Open connections of its clients; `None` = as many as the node has.
+    pub connections_max: Option<usize>,
     /// What it says about TLS.
     pub tls: SiteTls,
     /// Routes in order; the last has path `/*` and every method: it is the site's own, or the last route there is.

@@ -71,6 +71,10 @@ metrics! {
     CONNECTIONS_OPEN: IntGauge = gauge("aegis_connections_open", "Open connections from clients");
     /// Connections accepted since the start.
     CONNECTIONS_ACCEPTED: IntCounter = counter("aegis_connections_accepted_total", "Connections accepted from clients");
+    /// Connections that were told to end because of their age.
+    CONNECTIONS_AGED: IntCounter = counter("aegis_connections_aged_total", "Connections told to end because of their age");
+    /// Connections closed after a time without a request.
+    CONNECTIONS_CLOSED_IDLE: IntCounter = counter("aegis_connections_closed_idle_total", "Connections closed after a time without a request");
     /// Connections closed before a request: `cap`, `handshake`, `handshake_timeout`, …
     CONNECTIONS_REFUSED: Family = Family::new("aegis_connections_refused_total", "Connections closed before a request could be read", &["reason"], 64);
     /// Connections cut in their midst: `h2_reset_flood`, `h2_ping_flood`, …

@@ -26,6 +26,7 @@ pub struct Builder {
     tls: SocketAddr,
     metrics: SocketAddr,
     warm: bool,
+    open_files: Option<u32>,
 }
 
 /// A running `aegis`. Dropping it kills it.
@@ -60,6 +61,13 @@ impl Builder {
     #[must_use]
     pub fn cold(mut self) -> Self {
         self.warm = false;
+        self
+    }
+
+    /// Lets the process open so many files and no more.
+    #[must_use]
+    pub fn open_files(mut self, max: u32) -> Self {
+        self.open_files = Some(max);
         self
     }
 
@@ -121,8 +129,27 @@ impl Builder {
         if parts.warm {
             warm::lay(&parts.state_dir());
         }
-        let process = run(&parts.config_path(), parts.dir.path());
+        let process = parts.run();
         Aegis { process, parts }
+    }
+
+    fn run(&self) -> Process {
+        let aegis = paths::binary("aegis");
+        let args = [
+            "run".into(),
+            "-c".into(),
+            self.config_path().into_os_string(),
+        ];
+        let adjust = |c: &mut Command| {
+            c.current_dir(self.dir.path()).env("NO_COLOR", "1");
+        };
+        let Some(files) = self.open_files else {
+            return Process::start_in(&aegis, args, adjust);
+        };
+        // It replaces itself by the program.
+        let mut limited = vec![format!("--nofile={files}:{files}").into(), aegis.into()];
+        limited.extend(args);
+        Process::start_in(Path::new("prlimit"), limited, adjust)
     }
 
     /// Runs `aegis check` on the settings.
@@ -156,13 +183,6 @@ pub fn command_with(args: &[&str], env: &[(&str, &str)]) -> Output {
         .envs(env.iter().copied())
         .output()
         .expect("aegis runs")
-}
-
-fn run(config: &Path, dir: &Path) -> Process {
-    let args = ["run".into(), "-c".into(), config.as_os_str().to_owned()];
-    Process::start_in(&paths::binary("aegis"), args, |c| {
-        c.current_dir(dir).env("NO_COLOR", "1");
-    })
 }
 
 impl Aegis {
@@ -199,6 +219,7 @@ impl Aegis {
             tls,
             metrics,
             warm: true,
+            open_files: None,
         }
     }
 
@@ -346,13 +367,13 @@ impl Aegis {
     pub fn restart_orderly(&mut self) {
         self.process.signal(crate::process::Signal::TERM);
         wait::within(READY, self.process.told("ends"), || self.process.ended());
-        self.process = run(&self.parts.config_path(), self.parts.dir.path());
+        self.process = self.parts.run();
     }
 
     /// Stops it and starts it again on the same folder, settings and ports.
     pub fn restart(&mut self, meanwhile: impl FnOnce(&Path)) {
         self.process.kill();
         meanwhile(self.parts.dir.path());
-        self.process = run(&self.parts.config_path(), self.parts.dir.path());
+        self.process = self.parts.run();
     }
 }

@@ -202,7 +202,8 @@ impl<S: Read + Write> Raw<S> {
         !self.fill()
     }
 
-    fn take(&mut self, length: usize) -> Option<Bytes> {
+    /// So many bytes; `None` if the connection ends before.
+    pub fn take(&mut self, length: usize) -> Option<Bytes> {
         while self.read.len() < length {
             if !self.fill() {
                 return None;

@@ -121,7 +121,7 @@ impl Desk {
     pub fn report(&self, report: &Report<'_>, moment: Instant) -> Option<Sentence> {
         let now = self.clock.at(moment);
         let ban = self.rules.load().as_ref()?.tracker.report(report, now)?;
-        let put = self.put(ban.clone(), Terms::default(), now);
+        let put = self.put(&ban, Terms::default(), now);
         Some(Sentence {
             ban,
             put: put.map(|(put, _)| put),
@@ -134,7 +134,7 @@ impl Desk {
     /// Those of [`Table::put`].
     pub fn put(
         &self,
-        verdict: Verdict,
+        verdict: &Verdict,
         terms: Terms,
         now: Millis,
     ) -> Result<(Put, u64), VerdictError> {
@@ -236,11 +236,11 @@ impl std::fmt::Debug for Desk {
 }
 
 impl Told {
-    fn put(&mut self, verdict: Verdict, replaced: Option<&Verdict>) {
+    fn put(&mut self, verdict: &Verdict, replaced: Option<&Verdict>) {
         self.number += 1;
         let lower = verdict.may_go_lower();
         let was_lower = replaced.is_some_and(Verdict::may_go_lower);
-        let gone = || removal(&verdict);
+        let gone = || removal(verdict);
         let number = self.number;
         self.watchers.retain(|sink| match sink.which {
             Watch::All => sink.tell(number, Change::Put(verdict.clone())),

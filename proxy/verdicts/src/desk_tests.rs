@@ -26,7 +26,7 @@ fn ban(prefix: &str, scope: Scope, l7_only: bool) -> Verdict {
     }
 }
 
-fn put(desk: &Desk, verdict: Verdict) -> u64 {
+fn put(desk: &Desk, verdict: &Verdict) -> u64 {
     desk.put(verdict, Terms::default(), WALL).unwrap().1
 }
 
@@ -43,9 +43,9 @@ fn those_who_watch_are_told_every_change_in_order() {
     let (desk, _) = desk();
     let all = desk.watch(Watch::All, 10);
     let first = ban("203.0.113.9", Scope::Node, false);
-    assert_eq!(put(&desk, first.clone()), 1);
+    assert_eq!(put(&desk, &first), 1);
     assert_eq!(
-        put(&desk, ban("203.0.113.8", Scope::Site("shop".into()), true)),
+        put(&desk, &ban("203.0.113.8", Scope::Site("shop".into()), true)),
         2
     );
     let (removed, number) = desk.remove(first.prefix, &Scope::Node).unwrap();
@@ -72,13 +72,16 @@ fn the_kernels_side_is_told_only_what_may_go_lower() {
     let (desk, _) = desk();
     let lower = desk.watch(Watch::Lower, 10);
     let node = ban("203.0.113.9", Scope::Node, false);
-    put(&desk, ban("203.0.113.8", Scope::Site("shop".into()), false));
-    put(&desk, ban("203.0.113.7", Scope::Node, true));
+    put(
+        &desk,
+        &ban("203.0.113.8", Scope::Site("shop".into()), false),
+    );
+    put(&desk, &ban("203.0.113.7", Scope::Node, true));
     assert!(taken(&lower).is_empty());
-    put(&desk, node.clone());
+    put(&desk, &node);
     assert_eq!(taken(&lower), [(3, Change::Put(node.clone()))]);
     // The same address again, now known from a header only: the socket's peer is somebody else.
-    put(&desk, ban("203.0.113.9", Scope::Node, true));
+    put(&desk, &ban("203.0.113.9", Scope::Node, true));
     let gone = Change::Removed {
         prefix: node.prefix,
         scope: Scope::Node,
@@ -93,8 +96,8 @@ fn who_does_not_keep_up_is_told_so_and_who_is_gone_is_forgotten() {
     let (desk, _) = desk();
     let (slow, gone) = (desk.watch(Watch::All, 1), desk.watch(Watch::All, 1));
     drop(gone);
-    put(&desk, ban("203.0.113.1", Scope::Node, false));
-    put(&desk, ban("203.0.113.2", Scope::Node, false));
+    put(&desk, &ban("203.0.113.1", Scope::Node, false));
+    put(&desk, &ban("203.0.113.2", Scope::Node, false));
     assert_eq!(taken(&slow).len(), 1);
     assert!(slow.take_lost());
     assert!(!slow.take_lost());
@@ -166,7 +169,7 @@ fn what_becomes_protected_is_freed_of_rules_bans_and_kept_under_an_operators() {
     desk.set_rules(vec![rule(2)]).unwrap();
     fault(&desk, "203.0.113.9", "a", start);
     fault(&desk, "203.0.113.9", "b", start);
-    put(&desk, ban("203.0.113.8", Scope::Node, false));
+    put(&desk, &ban("203.0.113.8", Scope::Node, false));
     let proxies = || NeverBan::new([("203.0.113.0/24".parse().unwrap(), "proxy".to_owned())]);
     let lifted = desk.protect(&proxies());
     assert_eq!(lifted.len(), 1);
@@ -189,7 +192,7 @@ fn a_clock_that_is_set_back_or_forth_changes_no_ban() {
         until: Some(WALL + 60_000),
         ..ban("203.0.113.9", Scope::Node, false)
     };
-    put(&desk, until);
+    put(&desk, &until);
     let holds = |seconds| {
         let at = start + Duration::from_secs(seconds);
         desk.ban(address("203.0.113.9"), Asked::Connection, at)

@@ -65,10 +65,10 @@ impl Store {
         if let Some(bytes) = found.bytes(&dir.join("journal"), JOURNAL_MAX * 2) {
             for change in found.changes(&dir.join("journal"), &bytes) {
                 match change {
-                    Change::Put(verdict) => {
-                        drop(kept.insert((verdict.prefix, verdict.scope.clone()), verdict))
+                    Change::Put(verdict) => kept.extend([keyed(verdict)]),
+                    Change::Removed { prefix, scope } => {
+                        kept.remove(&(prefix, scope));
                     }
-                    Change::Removed { prefix, scope } => drop(kept.remove(&(prefix, scope))),
                 }
             }
         }

@@ -61,6 +61,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("e2e", &["aegis-testkit", "aegis-settings"]),
     ("xtask", &["aegis-testkit"]),
     ("bare-pingora", &[]),
+    ("bench-door", &[]),
     ("bench-guard", &["aegis-front"]),
     ("bench-limits", &["aegis-limits", "aegis-verdicts"]),
 ];
@@ -88,10 +89,16 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("wasmtime", &["aegis-plugins"]),
-    ("boring", &["aegis-certs", "aegis-front", "aegis", "e2e"]),
+    (
+        "boring",
+        &["aegis-certs", "aegis-front", "aegis", "bench-door", "e2e"],
+    ),
     ("saphyr-parser", &["aegis-settings"]),
     ("notify", &["aegis-control"]),
-    ("anyhow", &["aegis", "xtask", "aegis-testkit", "e2e"]),
+    (
+        "anyhow",
+        &["aegis", "xtask", "aegis-testkit", "bench-door", "e2e"],
+    ),
 ];
 
 /// Longest allowed file that holds the Pingora trait.

@@ -92,7 +92,7 @@ impl Clerk {
             force: put.force,
             made_from: None,
         };
-        let made = self.0.desk.put(verdict.clone(), terms, now.now);
+        let made = self.0.desk.put(&verdict, terms, now.now);
         let result = if made.is_ok() { "made" } else { "refused" };
         metrics::VERDICTS_MADE.with(&["operator", result]).inc();
         let (made, number) = made.map_err(refused)?;
@@ -106,15 +106,15 @@ impl Clerk {
         }))
     }
 
-    fn remove(&self, text: &str, site: Option<String>) -> Result<Value, Refused> {
+    fn remove(&self, text: &str, site: Option<&str>) -> Result<Value, Refused> {
         let prefix = prefix(text)?;
         let (desk, now) = (&self.0.desk, self.now());
         let mut number = 0;
         let mut removed = Vec::new();
         // A site that is gone may still have bans: its name need not be known here.
-        let is_meant = |scope: &Scope| match (&site, scope) {
+        let is_meant = |scope: &Scope| match (site, scope) {
             (None, _) => true,
-            (Some(site), Scope::Site(there)) => **there == *site.as_str(),
+            (Some(site), Scope::Site(there)) => **there == *site,
             (Some(_), Scope::Node) => false,
         };
         for verdict in desk.table().on(prefix) {
@@ -126,11 +126,7 @@ impl Clerk {
             }
         }
         if removed.is_empty() {
-            return Err(Refused::NotFound(self.why_not_there(
-                prefix,
-                site.as_deref(),
-                now,
-            )));
+            return Err(Refused::NotFound(self.why_not_there(prefix, site, now)));
         }
         Ok(json!({ "removed": removed, "kept": self.0.is_kept(number) }))
     }
@@ -157,7 +153,7 @@ impl Orders for Clerk {
     fn carry_out(&self, order: Order, author: &str) -> Result<Value, Refused> {
         match order {
             Order::Put(put) => self.put(put, author),
-            Order::Remove { prefix, site } => self.remove(&prefix, site),
+            Order::Remove { prefix, site } => self.remove(&prefix, site.as_deref()),
         }
     }
 

@@ -102,6 +102,53 @@ rows! {
         let said = each("node.log.level", [json!("info"), json!("error")], |aegis, _| aegis.output().contains("settings are live"));
         assert_eq!(said, [true, false]);
     }
+    "node.client.hello_timeout" a_hello_that_never_comes_is_closed {
+        let with = |builder: Builder| builder.set("node.client.handshake_timeout", "600s");
+        let closed = each_of(with, "node.client.hello_timeout", [json!("100ms"), json!("600s")], |aegis, _| closes(Raw::tcp(aegis.tls())));
+        assert_eq!(closed, [true, false]);
+    }
+    "node.client.body_timeout" a_body_has_that_long {
+        let ended = each("node.client.body_timeout", [json!("300ms"), json!("600s")], |aegis, _| drips(aegis, 2_000));
+        assert_eq!(ended, [true, false]);
+    }
+    "node.client.receive_rate_min" a_body_has_to_come_that_fast {
+        let with = |builder: Builder| builder.set("node.client.read_timeout", "300ms");
+        let ended = each_of(with, "node.client.receive_rate_min", [json!("1MiB"), json!(1)], |aegis, _| drips(aegis, 2_000));
+        assert_eq!(ended, [true, false]);
+    }
+    "node.client.send_rate_min" an_answer_has_to_be_taken_that_fast {
+        let with = |builder: Builder| builder.set("node.client.write_timeout", "2s");
+        let cut = each_of(with, "node.client.send_rate_min", [json!("1GiB"), json!(1)], |aegis, _| {
+            let mut client = aegis.raw();
+            client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+            let mut left = 66;
+            wait::try_within(Duration::from_secs(6), || {
+                if left > 0 {
+                    client.take(1_000_000);
+                    left -= 1;
+                }
+                (aegis.metrics().sum("aegis_connections_cut_total", &["reason=\"slow_reader\""]) > 0.0).then_some(())
+            }).is_some()
+        });
+        assert_eq!(cut, [true, false]);
+    }
+    "node.client.connection_age_max" an_old_connection_ends_with_its_next_answer {
+        let said = each("node.client.connection_age_max", [json!("100ms"), json!("720h")], |aegis, _| {
+            let mut client = aegis.raw();
+            wait::try_within(Duration::from_secs(3), || {
+                (client.get("a", "/").header("connection") == Some("close")).then_some(())
+            }).is_some()
+        });
+        assert_eq!(said, [true, false]);
+    }
+    "node.client.connections_per_address" one_more_of_an_address_is_closed {
+        let closed = each("node.client.connections_per_address", [json!(1), json!(100)], |aegis, _| {
+            let mut first = aegis.raw();
+            assert_eq!(first.get("a", "/").status(), 200);
+            closes(aegis.raw())
+        });
+        assert_eq!(closed, [true, false]);
+    }
     "node.client.handshake_timeout" a_handshake_that_never_comes_is_closed {
         let closed = each("node.client.handshake_timeout", [json!("100ms"), json!("600s")], |aegis, _| closes(Raw::tcp(aegis.tls())));
         assert_eq!(closed, [true, false]);
@@ -130,11 +177,12 @@ rows! {
         });
         assert_eq!(closed, [true, false]);
     }
-    "node.client.connections_max" one_more_is_closed_at_once {
+    "node.client.connections_max" for_one_more_an_idle_one_goes {
         let closed = each("node.client.connections_max", [json!(1), json!(100)], |aegis, _| {
             let mut first = aegis.raw();
             assert_eq!(first.get("a", "/").status(), 200);
-            closes(aegis.raw())
+            assert_eq!(aegis.raw().get("a", "/").status(), 200);
+            closes(first)
         });
         assert_eq!(closed, [true, false]);
     }
@@ -243,6 +291,17 @@ rows! {
         });
         assert_eq!(statuses, [false, true]);
     }
+}
+
+/// Whether a body that comes at so many bytes a second ends before its time.
+fn drips(aegis: &Aegis, rate: usize) -> bool {
+    let mut client = aegis.raw();
+    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    wait::try_within(Duration::from_secs(2), || {
+        let sent = client.try_send(vec![b'x'; rate / 50]);
+        (!sent || client.answers_or_closes_within(Duration::from_millis(20))).then_some(())
+    })
+    .is_some()
 }
 
 /// Whether any of many requests at once is refused.

@@ -30,6 +30,17 @@ rows! {
         let bodies = [named("one"), named("two")].map(|origin| Aegis::before(&origin).start().get("/").text());
         assert_eq!(bodies, ["one", "two"]);
     }
+    "sites[].connections_max" one_connection_more_gets_503 {
+        let origin = named("x");
+        let statuses = [json!(1), json!(100)].map(|max| {
+            let aegis = Aegis::before(&origin).set("sites[0].connections_max", max).start();
+            let mut first = aegis.raw();
+            assert_eq!(first.get("a", "/").status(), 200);
+            assert_eq!(first.get("a", "/").status(), 200, "a connection counts once");
+            aegis.raw().get("a", "/").status()
+        });
+        assert_eq!(statuses, [503, 200]);
+    }
     "sites[].plugins" they_run {
         let origin = named("site");
         let bodies = [json!([]), json!(["answer"])].map(|plugins| {

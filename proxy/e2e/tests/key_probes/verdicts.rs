@@ -27,7 +27,7 @@ fn run(aegis: &Aegis, args: &[&str], token: Option<&str>) -> bool {
 }
 
 /// How often rule `name` wanted a ban after so many malformed requests with pauses between them.
-fn wanted(rule: Value, requests: usize, name: &str, pause: Duration) -> f64 {
+fn wanted(rule: &Value, requests: usize, name: &str, pause: Duration) -> f64 {
     let origin = origin();
     let aegis = before(&origin)
         .set("node.verdicts.rules", json!([rule]))
@@ -47,7 +47,7 @@ fn wanted(rule: Value, requests: usize, name: &str, pause: Duration) -> f64 {
 
 const NO_PAUSE: Duration = Duration::ZERO;
 
-fn rule(with: Value) -> Value {
+fn rule(with: &Value) -> Value {
     let mut rule = json!({ "name": "r", "fault": "bad_request", "count": 2 });
     for (key, value) in with.as_object().unwrap() {
         rule[key] = value.clone();
@@ -86,25 +86,25 @@ rows! {
         assert_eq!(banned, [false, true]);
     }
     "node.verdicts.rules[].name" bans_are_counted_by_it {
-        let made = ["one", "two"].map(|name| wanted(rule(json!({ "name": name })), 2, "one", NO_PAUSE));
+        let made = ["one", "two"].map(|name| wanted(&rule(&json!({ "name": name })), 2, "one", NO_PAUSE));
         assert_eq!(made, [1.0, 0.0]);
     }
     "node.verdicts.rules[].fault" only_such_faults_count {
-        let made = ["bad_request", "waf_block"].map(|fault| wanted(rule(json!({ "fault": fault })), 2, "r", NO_PAUSE));
+        let made = ["bad_request", "waf_block"].map(|fault| wanted(&rule(&json!({ "fault": fault })), 2, "r", NO_PAUSE));
         assert_eq!(made, [1.0, 0.0]);
     }
     "node.verdicts.rules[].count" so_many_faults_make_a_ban {
-        let made = [2, 3].map(|count| wanted(rule(json!({ "count": count })), 2, "r", NO_PAUSE));
+        let made = [2, 3].map(|count| wanted(&rule(&json!({ "count": count })), 2, "r", NO_PAUSE));
         assert_eq!(made, [1.0, 0.0]);
     }
     "node.verdicts.rules[].window" faults_further_apart_do_not_count {
         let pause = Duration::from_millis(1100);
-        let made = ["1s", "1h"].map(|window| wanted(rule(json!({ "window": window })), 2, "r", pause));
+        let made = ["1s", "1h"].map(|window| wanted(&rule(&json!({ "window": window })), 2, "r", pause));
         assert_eq!(made, [0.0, 1.0]);
     }
     "node.verdicts.rules[].ban" the_first_ban_is_that_long {
         let long = ["10m", "1h"].map(|ban| {
-            let (_origin, aegis) = limited(json!({ "ban": ban }));
+            let (_origin, aegis) = limited(&json!({ "ban": ban }));
             exceed(&aegis, CLIENT, "a.test", 3);
             seconds_left(&aegis, CLIENT) > 600
         });
@@ -112,7 +112,7 @@ rows! {
     }
     "node.verdicts.rules[].ban_max" the_second_ban_is_longer_up_to_that {
         let longer = ["10m", "1h"].map(|max| {
-            let (_origin, aegis) = limited(json!({ "ban": "10m", "ban_max": max }));
+            let (_origin, aegis) = limited(&json!({ "ban": "10m", "ban_max": max }));
             exceed(&aegis, CLIENT, "a.test", 3);
             assert!(run(&aegis, &["unban", CLIENT], None));
             exceed(&aegis, CLIENT, "a.test", 2);
@@ -122,7 +122,7 @@ rows! {
     }
     "node.verdicts.rules[].v6_prefix" neighbours_in_it_are_one_client {
         let neighbour = [64, 128].map(|length| {
-            let (_origin, aegis) = limited(json!({ "v6_prefix": length }));
+            let (_origin, aegis) = limited(&json!({ "v6_prefix": length }));
             exceed(&aegis, "2001:db8::1", "a.test", 3);
             ask(&aegis, "2001:db8::2", "a.test")
         });
@@ -131,7 +131,7 @@ rows! {
     }
     "node.verdicts.rules[].node.sites" bans_on_so_many_sites_become_one_of_all {
         let everywhere = [2, 3].map(|sites| {
-            let (_origin, aegis) = limited(json!({ "node": { "sites": sites } }));
+            let (_origin, aegis) = limited(&json!({ "node": { "sites": sites } }));
             ["a.test", "b.test"].iter().for_each(|site| exceed(&aegis, CLIENT, site, 3));
             ask(&aegis, CLIENT, "c.test") == 403
         });
@@ -139,7 +139,7 @@ rows! {
     }
     "node.verdicts.rules[].node.within" bans_within_it_count {
         let said = ["1m", "2h"].map(|within| {
-            let (_origin, aegis) = limited(json!({ "node": { "sites": 2, "within": within } }));
+            let (_origin, aegis) = limited(&json!({ "node": { "sites": 2, "within": within } }));
             ["a.test", "b.test"].iter().for_each(|site| exceed(&aegis, CLIENT, site, 3));
             let why = aegis.admin(&format!("/why?ip={CLIENT}"));
             let verdicts = why["verdicts"].as_array().unwrap();
@@ -183,7 +183,7 @@ rows! {
 const CLIENT: &str = "203.0.113.9";
 
 /// Sites that one client may ask once an hour, behind a proxy that is trusted, and a rule for who asks more.
-fn limited(with: Value) -> (Origin, Aegis) {
+fn limited(with: &Value) -> (Origin, Aegis) {
     let origin = origin();
     let mut limited = rule(with);
     limited["fault"] = "limit_exceeded".into();

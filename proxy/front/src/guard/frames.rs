@@ -18,22 +18,14 @@
 //! The `h2` crate has bounds of its own: streams reset before they are accepted (20), continuations, the decoded list.
 //! Requests themselves are not counted here.
 
+use super::frame::{DATA, Frame, Reader, Seen};
+use super::streams::Streams;
 use std::time::Duration;
 
 const WINDOW_MS: u64 = 10_000;
-/// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n` (RFC 9113 §3.4).
-const PREFACE: u32 = 24;
-const HEAD: usize = 9;
 const CONTINUATIONS_IN_A_ROW: u32 = 16;
 const UPDATES_FOR_EACH_FRAME: u64 = 10;
-/// Pad length and the longest padding.
-const PADDING_MAX: u32 = 256;
-
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
 const NO_ERROR: u32 = 0;
-const END_STREAM: u8 = 1;
-const PADDED: u8 = 8;
 
 /// What a client sends too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,79 +94,6 @@ impl Flood {
     }
 }
 
-/// What a frame's head says.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    kind: u8,
-    flags: u8,
-    length: u32,
-    /// The error code of RST_STREAM and GOAWAY, if it was asked for.
-    code: u32,
-}
-
-impl Frame {
-    const fn is_empty_data(self) -> bool {
-        let nothing = self.length == 0 || (self.flags & PADDED != 0 && self.length <= PADDING_MAX);
-        nothing && self.flags & END_STREAM == 0
-    }
-}
-
-/// Finds the heads of frames in a stream, however it is cut.
-#[derive(Debug)]
-struct Heads {
-    /// A head, and of frames that end something the payload up to the code.
-    head: [u8; HEAD + 8],
-    len: usize,
-    skip: u32,
-    with_codes: bool,
-}
-
-impl Heads {
-    const fn after(skip: u32, with_codes: bool) -> Self {
-        Self {
-            head: [0; HEAD + 8],
-            len: 0,
-            skip,
-            with_codes,
-        }
-    }
-
-    fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
-        let skipped = bytes.len().min(self.skip as usize);
-        self.skip -= skipped as u32;
-        *bytes = bytes.get(skipped..).unwrap_or_default();
-        while self.len < self.wanted() {
-            let (&byte, rest) = bytes.split_first()?;
-            if let Some(place) = self.head.get_mut(self.len) {
-                *place = byte;
-            }
-            self.len += 1;
-            *bytes = rest;
-        }
-        let [a, b, c, kind, flags, _, _, _, _, first @ .., e, f, g, h] = self.head;
-        let length = u32::from_be_bytes([0, a, b, c]);
-        self.skip = length.saturating_sub((self.len - HEAD) as u32);
-        let code = if kind == GOAWAY { [e, f, g, h] } else { first };
-        self.len = 0;
-        Some(Frame {
-            kind,
-            flags,
-            length,
-            code: u32::from_be_bytes(code),
-        })
-    }
-
-    /// Bytes of this frame to look at.
-    const fn wanted(&self) -> usize {
-        let [_, _, _, kind, ..] = self.head;
-        match kind {
-            RST_STREAM if self.with_codes && self.len >= HEAD => HEAD + 4,
-            GOAWAY if self.with_codes && self.len >= HEAD => HEAD + 8,
-            _ => HEAD,
-        }
-    }
-}
-
 /// Kinds of [`Flood`], and DATA frames that we sent.
 const COUNTS: usize = 10;
 const SENT: usize = 9;
@@ -182,8 +101,10 @@ const SENT: usize = 9;
 /// The counts of one connection.
 #[derive(Debug)]
 pub struct Frames {
-    received: Heads,
-    sent: Heads,
+    pub(super) received: Reader,
+    pub(super) sent: Reader,
+    /// Streams that are open.
+    pub(super) streams: Streams,
     in_a_row: u32,
     began_ms: u64,
     now: [u32; COUNTS],
@@ -202,8 +123,9 @@ pub struct Ended {
 impl Default for Frames {
     fn default() -> Self {
         Self {
-            received: Heads::after(PREFACE, false),
-            sent: Heads::after(0, true),
+            received: Reader::after_preface(),
+            sent: Reader::default(),
+            streams: Streams::default(),
             in_a_row: 0,
             began_ms: 0,
             now: [0; COUNTS],
@@ -220,7 +142,11 @@ impl Frames {
     /// GOAWAY.
     pub fn received(&mut self, mut bytes: &[u8], age: Duration) -> Result<(), Flood> {
         let now_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        while let Some(frame) = self.received.next(&mut bytes) {
+        while let Some(seen) = self.received.next(&mut bytes) {
+            self.streams.received(seen);
+            let Seen::Head(frame) = seen else {
+                continue;
+            };
             let Some(kind) = Flood::of(frame) else {
                 self.in_a_row = 0;
                 continue;
@@ -254,16 +180,16 @@ impl Frames {
         mut tell: impl FnMut(Ended),
     ) -> Result<(), Flood> {
         let mut made = 0;
-        while let Some(frame) = self.sent.next(&mut bytes) {
-            let code = frame.code;
-            match frame.kind {
-                0 => self.add(SENT),
-                RST_STREAM => {
+        while let Some(seen) = self.sent.next(&mut bytes) {
+            self.streams.sent(seen);
+            match seen {
+                Seen::Head(frame) if frame.kind == DATA => self.add(SENT),
+                Seen::Reset(code) => {
                     made += u32::from(code != NO_ERROR);
                     let connection = false;
                     tell(Ended { connection, code });
                 }
-                GOAWAY => {
+                Seen::Away { code, .. } => {
                     let connection = true;
                     tell(Ended { connection, code });
                 }

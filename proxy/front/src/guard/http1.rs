@@ -12,6 +12,8 @@
 
 use super::message::{Machine, Step};
 use super::status::Status;
+use super::wait::Wait;
+use super::{Limits, Rest};
 use crate::ending::Ending;
 use crate::wire::Plain;
 use aegis_identity::{Connection, Refuse, Reject};
@@ -22,7 +24,6 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::time::{Sleep, sleep};
 
@@ -42,7 +43,10 @@ pub(crate) struct Http1 {
     upgrade: Upgrade,
     /// Runs from the first bytes of a head that is not whole.
     deadline: Option<Pin<Box<Sleep>>>,
-    head_timeout: Duration,
+    /// For the rest of a body.
+    wait: Option<Box<Wait>>,
+    rest: Rest,
+    limits: Arc<Limits>,
     state: State,
     refuse: Arc<dyn Refuse>,
     connection: Arc<Connection>,
@@ -76,7 +80,8 @@ impl Http1 {
     pub(crate) fn new(
         connection: Arc<Connection>,
         refuse: Arc<dyn Refuse>,
-        head_timeout: Duration,
+        limits: Arc<Limits>,
+        rest: Rest,
     ) -> Self {
         Self {
             machine: Machine::default(),
@@ -87,7 +92,9 @@ impl Http1 {
             between: true,
             upgrade: Upgrade::No,
             deadline: None,
-            head_timeout,
+            wait: None,
+            rest,
+            limits,
             state: State::Open,
             refuse,
             connection,
@@ -190,11 +197,16 @@ impl Http1 {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<bool>> {
         let before = buf.filled().len();
-        ready!(io.poll_plain(cx, buf))?;
+        let Poll::Ready(read) = io.poll_plain(cx, buf) else {
+            ready!(self.poll_waiting(cx));
+            return Poll::Ready(Ok(false));
+        };
+        read?;
         let all = buf.filled().len();
         if all == before {
             return Poll::Ready(Ok(true));
         }
+        self.came(all - before);
         let mut good = before;
         let mut ended = false;
         while good < all && !ended {
@@ -273,28 +285,45 @@ impl Http1 {
         let mut scratch = ReadBuf::uninit(&mut scratch);
         match io.poll_plain(cx, &mut scratch) {
             Poll::Ready(Ok(())) => {
+                self.came(scratch.filled().len());
                 self.held.extend_from_slice(scratch.filled());
                 Poll::Ready(Ok(scratch.filled().is_empty()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                ready!(self.poll_deadline(cx));
+                ready!(self.poll_waiting(cx));
                 Poll::Ready(Ok(false))
             }
         }
     }
 
-    /// Ready once a head has taken too long, which is then refused.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Nothing came. Ready once a head or a body has taken too long, which is then refused.
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.machine.is_in_head() {
+            let wait = self.wait.get_or_insert_with(Box::default);
+            let why = ready!(wait.poll(cx, &self.limits));
+            self.refuse(&[], why);
+            return Poll::Ready(());
+        }
+        if self.held.is_empty() {
+            self.wait = None;
+            self.rest.set(self.between);
             return Poll::Pending;
         }
-        let limit = self.head_timeout;
+        let limit = self.limits.head_timeout;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(deadline.as_mut().poll(cx));
         let head = std::mem::take(&mut self.held);
         self.refuse(&head, Reject::HeadTimeout);
         Poll::Ready(())
+    }
+
+    /// So many bytes came.
+    fn came(&mut self, bytes: usize) {
+        self.rest.set(false);
+        if let Some(wait) = &mut self.wait {
+            wait.came(bytes);
+        }
     }
 
     /// Something went on: a whole head, or bytes of a body.
@@ -303,6 +332,7 @@ impl Http1 {
             self.deadline = None;
         }
         if head {
+            self.wait = None;
             self.upgrade = if upgrade {
                 Upgrade::Asked(Status::default())
             } else {
@@ -317,6 +347,7 @@ impl Http1 {
         }
         .emit();
         self.deadline = None;
+        self.wait = None;
         self.hold(Vec::new());
         self.state = if self.machine.is_in_head() {
             let answer = self.refuse.refuse(&self.connection, head, why);

@@ -1,18 +1,47 @@
-//! A connection of HTTP/2 with its [`Frames`] counted.
+//! A connection of HTTP/2: its frames counted, its streams kept moving.
+//!
+//! A stream that keeps us waiting is ended by a RST_STREAM to either side: its client is told, and the `h2` crate is told
+//! as if by the client, which is the one way to end a stream from below it. Where frames cannot be put in, because the
+//! client is in the midst of one, the connection ends.
 
+use super::frame::{goaway, reset};
 use super::frames::{Ended, Flood, Frames};
+use super::{Limits, Rest, ending};
 use aegis_identity::{Connection, Refuse};
-use aegis_telemetry::events::ConnectionCut;
-use aegis_telemetry::metrics::HTTP2_ENDED;
+use aegis_telemetry::events::{ConnectionCut, RequestRefused};
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::time::Instant;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep};
 
-/// The counts of a connection, and whether they were too high.
+/// How often streams are looked at that keep us waiting: so often within the shortest time they have, and at least and at
+/// most this often.
+const LOOKS: u32 = 8;
+const LOOK_LEAST: Duration = Duration::from_millis(20);
+const LOOK_MOST: Duration = Duration::from_secs(2);
+
+/// RFC 9113 §7.
+const NO_ERROR: u32 = 0;
+const ENHANCE_YOUR_CALM: u32 = 0xb;
+
+/// The state of a connection.
 pub(crate) struct Http2 {
     frames: Frames,
     began: Instant,
-    flood: Option<Flood>,
+    /// Why nothing is read any more.
+    cut: Option<&'static str>,
+    /// We have sent what a connection begins with.
+    greeted: bool,
+    /// Runs while something is waited for.
+    clock: Option<Box<Clock>>,
+    /// Frames for the `h2` crate, and for the client.
+    inward: Vec<u8>,
+    outward: Vec<u8>,
+    rest: Rest,
+    limits: Arc<Limits>,
     /// A line was written for a stream of it: one a connection is enough.
     stream_told: bool,
     connection: Arc<Connection>,
@@ -27,12 +56,31 @@ impl std::fmt::Debug for Http2 {
     }
 }
 
+#[derive(Debug)]
+struct Clock {
+    timer: Pin<Box<Sleep>>,
+    looked: Instant,
+    /// When the list of fields began that has not come to its end.
+    fields: Option<Instant>,
+}
+
 impl Http2 {
-    pub(crate) fn new(connection: Arc<Connection>, refuse: Arc<dyn Refuse>) -> Self {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        refuse: Arc<dyn Refuse>,
+        limits: Arc<Limits>,
+        rest: Rest,
+    ) -> Self {
         Self {
             frames: Frames::default(),
             began: Instant::now(),
-            flood: None,
+            cut: None,
+            greeted: false,
+            clock: None,
+            inward: Vec::new(),
+            outward: Vec::new(),
+            rest,
+            limits,
             stream_told: false,
             connection,
             refuse,
@@ -41,17 +89,14 @@ impl Http2 {
 
     /// Counts what was read.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.flood.is_none() {
+        if self.cut.is_none() && !bytes.is_empty() {
             let counted = self.frames.received(bytes, self.began.elapsed());
-            self.judge(counted);
+            if let Err(flood) = counted.map_err(Flood::as_str) {
+                self.cut(flood);
+            }
+            self.note_rest();
         }
-        match self.flood {
-            Some(flood) => Err(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                flood.as_str(),
-            )),
-            None => Ok(()),
-        }
+        self.still()
     }
 
     /// Counts what was written. What is too much ends the connection at its next read.
@@ -59,66 +104,158 @@ impl Http2 {
         let (began, refuse, connection) = (self.began, &self.refuse, &self.connection);
         let stream_told = &mut self.stream_told;
         let tell = |ended: Ended| {
-            let Some(line) = counted(ended) else { return };
+            let Some(line) = ending::counted(ended) else {
+                return;
+            };
             if ended.connection || !std::mem::replace(stream_told, true) {
                 refuse.cut(connection, line);
             }
         };
+        self.greeted = true;
         let sent = self.frames.sent(bytes, || began.elapsed(), tell);
-        self.judge(sent);
+        if let Err(flood) = sent {
+            self.cut(flood.as_str());
+        }
+        self.note_rest();
     }
 
-    fn judge(&mut self, counted: Result<(), Flood>) {
-        if let (None, Err(flood)) = (self.flood, counted) {
-            self.flood = Some(flood);
-            let reason = flood.as_str();
-            ConnectionCut { reason }.emit();
-            self.refuse.cut(&self.connection, reason);
+    /// Counts what the guard itself has written, of which there is a line already.
+    pub(crate) fn wrote_ours(&mut self, bytes: &[u8]) {
+        let began = self.began;
+        // Whoever is slow has made us end a stream; that is no flood.
+        let _never_too_much = self.frames.sent(
+            bytes,
+            || began.elapsed(),
+            |ended| {
+                ending::counted(ended);
+            },
+        );
+    }
+
+    /// Frames that the reader gets before what the client sends next.
+    pub(crate) fn take_inward(&mut self) -> Option<Vec<u8>> {
+        let any = !self.inward.is_empty() && self.frames.received.is_between();
+        any.then(|| std::mem::take(&mut self.inward))
+    }
+
+    /// Frames that the client gets before what is written next.
+    pub(crate) fn take_outward(&mut self) -> Option<Vec<u8>> {
+        let any = !self.outward.is_empty() && self.frames.sent.is_between();
+        any.then(|| std::mem::take(&mut self.outward))
+    }
+
+    /// The last frame of a connection that ends without one.
+    pub(crate) fn farewell(&self) -> Option<Vec<u8>> {
+        let streams = &self.frames.streams;
+        if !self.greeted || streams.are_closing() || !self.frames.sent.is_between() {
+            return None;
+        }
+        let code = match self.cut {
+            Some(_) => ENHANCE_YOUR_CALM,
+            None => NO_ERROR,
+        };
+        Some(goaway(streams.highest(), code))
+    }
+
+    /// Nothing came. Ready when there is something for the reader after all: frames, or the end.
+    pub(crate) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.still()?;
+            let in_fields = self.frames.received.is_in_fields();
+            if !in_fields && !self.frames.streams.wait(self.frames.received.in_data()) {
+                self.clock = None;
+                return Poll::Pending;
+            }
+            let every = self.every();
+            let clock = self.clock.get_or_insert_with(|| {
+                Box::new(Clock {
+                    timer: Box::pin(sleep(every)),
+                    looked: Instant::now(),
+                    fields: None,
+                })
+            });
+            if in_fields {
+                clock.fields.get_or_insert_with(Instant::now);
+            } else {
+                clock.fields = None;
+            }
+            ready!(clock.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            clock.timer.as_mut().reset(now + every);
+            let passed = now.saturating_duration_since(clock.looked);
+            clock.looked = now;
+            let fields = clock
+                .fields
+                .map(|since| now.saturating_duration_since(since));
+            if fields.is_some_and(|time| time >= self.limits.head_timeout) {
+                self.cut("h2_head_timeout");
+                continue;
+            }
+            if self.look(passed) {
+                return Poll::Ready(self.still());
+            }
         }
     }
-}
 
-/// Counts a frame by which we end something; gives the word for the log if the client did something wrong.
-fn counted(ended: Ended) -> Option<&'static str> {
-    let frame = if ended.connection {
-        "goaway"
-    } else {
-        "rst_stream"
-    };
-    let (code, line) = words(ended);
-    HTTP2_ENDED.with(&[frame, code]).inc();
-    line
-}
-
-/// The code's name for the metric, and the word for the log. No word have the ends that are no refusals: of a connection
-/// that closes in peace, and of a stream whose request has a line of its own.
-const fn words(ended: Ended) -> (&'static str, Option<&'static str>) {
-    /// The same for both frames, apart from their names.
-    macro_rules! words {
-        ($($code:literal $word:literal,)*) => {
-            match (ended.connection, ended.code) {
-                (_, 0) => ("no_error", None),
-                (false, 2) => ("internal_error", None),
-                (true, 2) => ("internal_error", Some("h2_goaway_internal_error")),
-                (false, 8) => ("cancel", None),
-                $((false, $code) => ($word, Some(concat!("h2_stream_", $word))),
-                (true, $code) => ($word, Some(concat!("h2_goaway_", $word))),)*
-                (false, _) => ("other", Some("h2_stream_other")),
-                (true, _) => ("other", Some("h2_goaway_other")),
-            }
-        };
+    /// What was written may be something that now waits for the client; whoever reads is woken when it has waited.
+    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) {
+        if self.clock.is_none() && self.poll_waiting(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
     }
-    words! {
-        1 "protocol_error",
-        3 "flow_control_error",
-        4 "settings_timeout",
-        5 "stream_closed",
-        6 "frame_size_error",
-        7 "refused_stream",
-        9 "compression_error",
-        10 "connect_error",
-        11 "enhance_your_calm",
-        12 "inadequate_security",
-        13 "http_1_1_required",
+
+    fn every(&self) -> Duration {
+        let Limits {
+            head_timeout,
+            body_timeout,
+            receive,
+            send,
+        } = &*self.limits;
+        let shortest = (*head_timeout)
+            .min(*body_timeout)
+            .min(receive.longest)
+            .min(send.longest);
+        (shortest / LOOKS).clamp(LOOK_LEAST, LOOK_MOST)
+    }
+
+    /// Ends what was waited for too long; whether there was anything.
+    fn look(&mut self, passed: Duration) -> bool {
+        let in_data = self.frames.received.in_data();
+        let slow = self.frames.streams.pass(passed, in_data, &self.limits);
+        for &(stream, why) in &slow {
+            RequestRefused {
+                reason: why.as_str(),
+            }
+            .emit();
+            if in_data == Some(stream) {
+                self.cut("h2_body_rate");
+            }
+            self.frames.streams.remove(stream);
+            self.inward.extend(reset(stream, why.reset_code()));
+            self.outward.extend(reset(stream, ENHANCE_YOUR_CALM));
+        }
+        self.note_rest();
+        !slow.is_empty()
+    }
+
+    fn note_rest(&mut self) {
+        let idle = self.frames.streams.is_empty() && !self.frames.received.is_in_fields();
+        self.rest.set(idle);
+    }
+
+    fn cut(&mut self, reason: &'static str) {
+        if self.cut.is_some() {
+            return;
+        }
+        self.cut = Some(reason);
+        ConnectionCut { reason }.emit();
+        self.refuse.cut(&self.connection, reason);
+    }
+
+    fn still(&self) -> io::Result<()> {
+        match self.cut {
+            Some(reason) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason)),
+            None => Ok(()),
+        }
     }
 }

@@ -72,13 +72,13 @@ impl<S: Transport> Plain for Wire<S> {
             return Poll::Ready(Ok(buf.len()));
         }
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.bounded(cx, result)
+        self.stall.judge(cx, result)
     }
 
     fn poll_shutdown_plain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
-        let result = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.bounded(cx, result)
+        let shut = Pin::new(&mut self.inner).poll_shutdown(cx).map_ok(|()| 0);
+        self.stall.judge(cx, shut).map_ok(drop)
     }
 
     fn poll_ignore(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<()>> {

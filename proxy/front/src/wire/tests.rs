@@ -6,6 +6,7 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -128,7 +129,11 @@ async fn pair<const TLS: bool>(write_timeout: Duration) -> (Wire<Counted<TLS>>, 
         longest: Arc::default(),
     };
     let connection = Arc::new(Connection::new(7, peer, local, None));
-    let wire = Wire::new(counted, connection, write_timeout).unwrap();
+    let pace = Pace {
+        longest: write_timeout,
+        rate: 0,
+    };
+    let wire = Wire::new(counted, connection, pace).unwrap();
     (wire, client.unwrap())
 }
 

@@ -1,6 +1,8 @@
 //! A door with an app that tells what it saw, certificates, and clients with deadlines.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod h2;
+
 use aegis_certs::{CertStore, Certificates, Times};
 use aegis_front::{BindError, Door, DoorConfig, Drained, Listeners};
 use aegis_identity::{Connection, Refuse, Reject};
@@ -92,6 +94,18 @@ impl App {
                 connection.peer
             ),
         };
+        let body = match session.req_header().uri.path() {
+            "/large" => "x".repeat(32 << 20),
+            "/body" => {
+                let mut length = 0;
+                while let Some(part) = session.read_request_body().await? {
+                    length += part.len();
+                }
+                format!("{length} bytes\n")
+            }
+            "/events" => return self.events(session).await,
+            _ => body,
+        };
         if session.req_header().uri.path() == "/hold" {
             self.held.fetch_add(1, Ordering::SeqCst);
             let mut go = self.go.subscribe();
@@ -102,6 +116,20 @@ impl App {
         session.write_response_header(Box::new(head)).await?;
         session.write_response_body(Bytes::from(body), true).await
     }
+
+    /// One event now, one when it is let go.
+    async fn events(&self, session: &mut ServerSession) -> pingora_core::Result<()> {
+        let mut head = ResponseHeader::build(200, None)?;
+        head.insert_header("content-length", 6)?;
+        session.write_response_header(Box::new(head)).await?;
+        let event = Bytes::from_static(b"one");
+        session.write_response_body(event, false).await?;
+        self.held.fetch_add(1, Ordering::SeqCst);
+        let mut go = self.go.subscribe();
+        drop(go.wait_for(|go| *go).await);
+        let event = Bytes::from_static(b"two");
+        session.write_response_body(event, true).await
+    }
 }
 
 #[async_trait]
@@ -109,7 +137,7 @@ impl HttpServerApp for App {
     async fn process_new_http(
         self: &Arc<Self>,
         mut session: ServerSession,
-        _stop: &ShutdownWatch,
+        stop: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let mut cleaned = self.cleaned.subscribe();
         tokio::select! {
@@ -120,6 +148,9 @@ impl HttpServerApp for App {
                 }
             }
             _ = cleaned.wait_for(|cleaned| *cleaned) => return None,
+        }
+        if *stop.borrow() {
+            session.set_keepalive(None);
         }
         self.answer(&mut session).await.ok()?;
         let settings = HttpPersistentSettings::for_session(&session);
@@ -147,6 +178,10 @@ impl Refuse for App {
         .into_bytes()
     }
 
+    fn admits(&self, connection: &Connection) -> bool {
+        connection.sni() != Some("full")
+    }
+
     fn cut(&self, connection: &Connection, why: &'static str) {
         let line = (connection.peer, why);
         self.cuts.lock().expect("no panic").push(line);
@@ -165,11 +200,18 @@ pub(crate) struct Running {
 
 pub(crate) fn config() -> DoorConfig {
     DoorConfig {
+        hello_timeout: DEADLINE,
         handshake_timeout: DEADLINE,
         idle_timeout: DEADLINE,
         head_timeout: DEADLINE,
+        body_timeout: DEADLINE,
+        read_timeout: DEADLINE,
+        receive_rate_min: 0,
         write_timeout: DEADLINE,
+        send_rate_min: 0,
+        connection_age_max: 100 * DEADLINE,
         connections_max: 1000,
+        connections_per_address: 1000,
         grace: DEADLINE,
     }
 }
@@ -327,6 +369,20 @@ pub(crate) fn metric(line: &str) -> u64 {
     text.lines()
         .find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
         .unwrap_or(0)
+}
+
+/// Connections cut for this reason.
+pub(crate) fn cut(reason: &str) -> u64 {
+    metric(&format!(
+        "aegis_connections_cut_total{{reason=\"{reason}\"}}"
+    ))
+}
+
+/// Requests refused for this reason.
+pub(crate) fn requests_refused(reason: &str) -> u64 {
+    metric(&format!(
+        "aegis_requests_refused_total{{reason=\"{reason}\"}}"
+    ))
 }
 
 pub(crate) fn refused(reason: &str) -> u64 {

@@ -35,11 +35,11 @@ pub(crate) enum Held {
 }
 
 impl Held {
-    pub(crate) fn waiting() -> Self {
+    pub(crate) fn waiting(rate_min: u64) -> Self {
         Self::Waiting {
             chunks: Vec::new(),
             bytes: 0,
-            pace: Pace::start(Instant::now()),
+            pace: Pace::start(Instant::now(), rate_min),
         }
     }
 
@@ -61,7 +61,7 @@ pub(crate) fn restart(ctx: &mut Ctx) {
     if let Some(inspection) = &mut ctx.inspection
         && matches!(inspection.held, Held::Waiting { .. })
     {
-        inspection.held = Held::waiting();
+        inspection.held = Held::waiting(inspection.rate_min);
         inspection.permit.release();
     }
 }

@@ -1,17 +1,17 @@
 //! Bounds that all requests share: bytes of bodies held for a verdict, and worker threads given to response bodies.
 
 use super::SHORT_MAX;
+use aegis_identity::source;
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A body that is held must come at this many bytes a second on average, once it had its [`GRACE`].
-const PACE: u64 = 1024;
+/// A body that is held must come at `node.client.receive_rate_min` on average, once it had this.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// `node.bodies_held_max`, of which a site may use a half and a source an eighth, each at least one request's worth.
@@ -48,16 +48,6 @@ impl Payer {
             // The piece that goes past the bound is taken before it is seen that it does.
             least: most.saturating_add(SHORT_MAX),
         }
-    }
-}
-
-/// One customer of IPv6 has a /64 at least.
-fn source(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
-            address.to_bits() & !u128::from(u64::MAX),
-        )),
-        v4 => v4,
     }
 }
 
@@ -167,17 +157,22 @@ impl Drop for Permit {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     since: Instant,
+    rate_min: u64,
 }
 
 impl Pace {
-    pub(crate) fn start(now: Instant) -> Self {
-        Self { since: now }
+    /// At `rate_min` bytes a second; 0: however slowly.
+    pub(crate) const fn start(now: Instant, rate_min: u64) -> Self {
+        Self {
+            since: now,
+            rate_min,
+        }
     }
 
     /// Whether a body of which `bytes` have come may go on.
     pub(crate) fn keeps_up(self, bytes: u64, now: Instant) -> bool {
         let lasted = now.saturating_duration_since(self.since);
-        let in_time = lasted < GRACE || bytes >= lasted.as_secs().saturating_mul(PACE);
+        let in_time = lasted < GRACE || bytes >= lasted.as_secs().saturating_mul(self.rate_min);
         if !in_time {
             LimitHit { what: "body_pace" }.emit();
         }
@@ -296,13 +291,14 @@ mod tests {
     #[test]
     fn a_held_body_keeps_a_pace_after_its_first_seconds() {
         let start = Instant::now();
-        let pace = Pace::start(start);
+        let pace = Pace::start(start, 1024);
         let after = |ms| start + Duration::from_millis(ms);
         assert!(pace.keeps_up(0, after(9_999)));
         assert!(pace.keeps_up(10 * 1024, after(10_000)));
         assert!(!pace.keeps_up(10 * 1024 - 1, after(10_000)));
         assert!(pace.keeps_up(60 * 1024, after(60_000)));
         assert!(!pace.keeps_up(60 * 1024 - 1, after(60_000)));
+        assert!(Pace::start(start, 0).keeps_up(0, after(600_000)));
     }
 
     #[test]

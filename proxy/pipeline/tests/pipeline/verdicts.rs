@@ -30,7 +30,8 @@ fn verdict(desk: &Desk, kind: Kind, prefix: &str, site: Option<&str>) -> Verdict
 fn put(desk: &Desk, kind: Kind, prefix: &str, site: Option<&str>) {
     let verdict = verdict(desk, kind, prefix, site);
     let now = verdict.since;
-    desk.put(verdict, Terms::default(), now).expect("a verdict");
+    desk.put(&verdict, Terms::default(), now)
+        .expect("a verdict");
 }
 
 fn rule(fault: FaultKind) -> RuleSpec {

@@ -9,10 +9,11 @@ use super::{Plugin, Role};
 use crate::builder::Order;
 use crate::guest::Guest;
 use crate::limits::RETIRE_AFTER;
-use crate::pool::{Act, Job, Task};
+use crate::pool::{Act, Job};
 use crate::slot::Slot;
 use crate::verdict::FaultKind;
 use aegis_telemetry::metrics;
+use parking_lot::MutexGuard;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -20,7 +21,9 @@ use std::time::{Duration, Instant};
 
 /// Instances beyond the number of threads, for contexts that stay open.
 pub(crate) const INSTANCES_EXTRA: usize = 7;
-/// An instance that is not needed for so long is let go, but for the last one.
+/// Instances without which no long job begins, and that are kept: one for it, one for everybody else.
+const SPARE_MIN: usize = 2;
+/// An instance that is not needed for so long is let go.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
@@ -39,16 +42,45 @@ pub(super) struct Slots {
 impl Plugin {
     /// An instance for a new stream. Without one the job is parked until there is.
     pub(crate) fn acquire(self: &Arc<Self>, job: Job) -> Option<(Arc<Slot>, Box<Guest>, Job)> {
-        let mut slots = self.slots.lock();
-        for slot in slots.request.iter().rev() {
-            if let Some(guest) = slot.take_for_new() {
-                return Some((slot.clone(), guest, job));
+        let slots = self.slots.lock();
+        // A long job would keep those waiting that have a context open beside it.
+        let alone = if job.long {
+            &[true, false][..]
+        } else {
+            &[false]
+        };
+        for alone in alone {
+            for slot in slots.request.iter().rev() {
+                if let Some(guest) = slot.take_for_new(*alone) {
+                    return Some((slot.clone(), guest, job));
+                }
             }
         }
+        self.park(slots, job);
+        None
+    }
+
+    /// Gives a long job back if there is an instance for others beside the one it holds; else it waits until there is.
+    pub(crate) fn with_spare(self: &Arc<Self>, job: Job) -> Option<Job> {
+        if !job.long {
+            return Some(job);
+        }
+        let slots = self.slots.lock();
+        if slots.live() >= self.core.threads.min(SPARE_MIN) {
+            return Some(job);
+        }
+        if let Some(waiter) = job.waiter() {
+            waiter.rebuilding();
+        }
+        self.park(slots, job);
+        None
+    }
+
+    /// Keeps a job until there is one more instance.
+    fn park(self: &Arc<Self>, mut slots: MutexGuard<'_, Slots>, job: Job) {
         if slots.parked.len() >= self.core.queue_max {
             drop(slots);
-            job.fail(FaultKind::QueueFull);
-            return None;
+            return job.fail(FaultKind::QueueFull);
         }
         slots.parked.push_back(job);
         self.rebuilding(&slots);
@@ -58,7 +90,6 @@ impl Plugin {
                 .builder
                 .order(Order::new(self, Role::Request, None));
         }
-        None
     }
 
     /// Takes an instance back after a job.
@@ -95,8 +126,8 @@ impl Plugin {
         self.rebuilding.store(rebuilding, Ordering::Relaxed);
         if rebuilding {
             for job in &slots.parked {
-                if let Task::Request(request) = &job.task {
-                    request.waiter.rebuilding();
+                if let Some(waiter) = job.waiter() {
+                    waiter.rebuilding();
                 }
             }
         }
@@ -263,7 +294,10 @@ impl Plugin {
         };
         let unused = {
             let slots = self.slots.lock();
-            let mut surplus = slots.live().saturating_sub(1);
+            // One that was needed beside long jobs will be again.
+            let mut surplus = slots
+                .live()
+                .saturating_sub(self.core.threads.min(SPARE_MIN));
             let take = |slot: &Arc<Slot>| {
                 if surplus == 0 || slot.is_retiring() {
                     return None;

@@ -92,9 +92,9 @@ fn a_source_never_holds_the_last_thread() {
     assert_eq!(first.source, Some(Source::of(ONE.into())));
     assert_eq!(second.source, Some(Source::of(TWO.into())));
     assert!(queue.inner.lock().next().is_none(), "nobody has room");
-    queue.done(second.source);
+    queue.done(second.source, false);
     assert!(queue.inner.lock().next().is_none(), "the last thread");
-    queue.done(first.source);
+    queue.done(first.source, false);
     assert_eq!(queue.pop().and_then(|job| job.source), first.source);
 }
 
@@ -111,4 +111,76 @@ fn who_has_nothing_running_goes_first() {
     assert_eq!(order.next(), Some(two));
     // Nobody else waits: threads are not left idle.
     assert_eq!(order.count(), 2);
+}
+
+/// A long request of this source and site, of a known cost.
+fn long(
+    plugin: &Arc<Plugin>,
+    site: char,
+    address: [u8; 4],
+    cost: u64,
+) -> (Job, crate::ticket::Pending) {
+    let (mut job, waits) = testing::request(plugin, &site.to_string(), cost);
+    job.source = Some(Source::of(address.into()));
+    job.long = true;
+    (job, waits)
+}
+
+#[test]
+fn long_jobs_of_many_sources_leave_the_last_thread_to_short_ones() {
+    let plugin = testing::plugin("long-lane");
+    let queue = Queue::new(100, 2, Duration::from_secs(1));
+    for n in 1..9 {
+        queue.push(long(&plugin, 'a', [192, 0, 2, n], 0).0);
+    }
+    for (site, address) in [('a', ONE), ('b', TWO)] {
+        queue.push(from(&plugin, site, address));
+    }
+    let first = queue.pop().expect("the first that came");
+    assert!(first.long);
+    // The same site's and another's short requests go past the long ones, one after the other.
+    for _ in 0..2 {
+        let short = queue.pop().expect("a short one");
+        assert!(!short.long);
+        queue.done(short.source, false);
+    }
+    assert!(queue.inner.lock().next().is_none(), "the last thread");
+    queue.done(first.source, true);
+    assert!(queue.pop().is_some_and(|job| job.long));
+}
+
+#[test]
+fn sites_take_turns_in_the_long_lane_too() {
+    let plugin = testing::plugin("long-turns");
+    let queue = Queue::new(100, 2, Duration::from_secs(1));
+    for site in "aaab".chars() {
+        queue.push(long(&plugin, site, ONE, 0).0);
+    }
+    let mut order = String::new();
+    for _ in 0..4 {
+        let job = queue.pop().expect("one");
+        order.push_str(&job.site);
+        queue.done(job.source, true);
+    }
+    assert_eq!(order, "abaa");
+}
+
+#[test]
+fn what_long_jobs_are_expected_to_take_refuses_long_jobs_only() {
+    let plugin = testing::plugin("long-cost");
+    let queue = Queue::new(100, 2, Duration::from_millis(10));
+    let ms = 1_000_000;
+    // A long one may wait for ten times as long as a short one, and has one of the two threads.
+    let waiting: Vec<_> = (1..5)
+        .map(|n| {
+            let (job, waits) = long(&plugin, 'a', [192, 0, 2, n], 60 * ms);
+            queue.push(job);
+            waits
+        })
+        .collect();
+    let refused = waiting.iter().filter(|waits| waits.is_decided()).count();
+    assert_eq!(refused, 2);
+    let (job, waits) = testing::request(&plugin, "a", ms);
+    queue.push(job);
+    assert!(!waits.is_decided());
 }

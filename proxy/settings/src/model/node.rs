@@ -142,16 +142,29 @@ settings! {
 settings! {
     /// Connections from clients.
     pub struct Client {
+        /// Whole time for a ClientHello, from the accept on; at most `handshake_timeout`.
+        hello_timeout: Duration = time(ms(100), secs(600)) => default("5s");
         /// Whole time for the TLS handshake.
         handshake_timeout: Duration = time(ms(100), secs(600)) => default("10s");
-        /// Longest wait for the bytes of a request head or body.
+        /// Whole time for a request's head; and how long a client may be waited for while it sends a body, of which
+        /// `receive_rate_min` bytes give a second back.
         read_timeout: Duration = time(ms(100), secs(3_600)) => default("60s");
-        /// Longest wait for a client to take bytes of a response.
+        /// Whole time for a request's body.
+        body_timeout: Duration = time(ms(100), secs(604_800)) => default("1h");
+        /// Bytes a second of a body that a client has to send, on average; 0 = however few, `read_timeout` is for each wait.
+        receive_rate_min: u64 = size(0, 1 << 30) => default("1KiB");
+        /// How long a client may be waited for while it takes an answer, of which `send_rate_min` bytes give a second back.
         write_timeout: Duration = time(ms(100), secs(3_600)) => default("60s");
+        /// Bytes a second of an answer that a client has to take, on average; 0 = however few.
+        send_rate_min: u64 = size(0, 1 << 30) => default("1KiB");
         /// A connection without a request is closed after this, HTTP/1 and HTTP/2.
         idle_timeout: Duration = time(ms(100), secs(3_600)) => default("75s");
-        /// Open connections in all; one more is closed at once.
+        /// A connection that is older ends with its next answer (HTTP/2: GOAWAY); no request is cut for it.
+        connection_age_max: Duration = time(ms(100), secs(2_592_000)) => default("1h");
+        /// Open connections in all; for one more the one goes that is idle for longest, or it is closed if none is.
         connections_max: usize = whole(1, 10_000_000) => default("20000");
+        /// Open connections of one IPv4 address or IPv6 /64; one more is closed at once.
+        connections_per_address: usize = whole(1, 10_000_000) => default("2000");
         /// Concurrent streams of an HTTP/2 connection.
         h2_streams_max: u32 = whole(1, 10_000) => default("128");
         /// Proxies before this node: what they say about a client is believed (PROXY protocol, `X-Forwarded-For`,
@@ -209,7 +222,7 @@ settings! {
         threads: usize = whole(0, 1_024) => default("0");
         /// Jobs waiting for a thread; one more fails.
         queue_max: usize = whole(1, 1_000_000) => default("1024");
-        /// Longest wait for a thread; then the job fails.
+        /// Longest wait for a thread; then the job fails. A long text may wait ten times as long.
         wait_max: Duration = time(ms(1), secs(60)) => default("100ms");
     }
 }

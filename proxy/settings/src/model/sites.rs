@@ -39,6 +39,9 @@ settings! {
         /// Plugins in order.
         plugins: Option<Vec<String>> = maybe(list(name("the name of a plugin"), 0, PLUGINS_MAX))
             => optional(&["[bots]"]);
+        /// Open connections of clients of this site, told by the server name of the handshake, else by the first request;
+        /// one more is closed, or gets 503 if it is told by its request.
+        connections_max: Option<usize> = maybe(whole(1, 10_000_000)) => optional(&["5000"]);
         /// Paths that differ; the first that matches counts, then the site itself.
         routes: Vec<SiteRoute> = list(section(), 0, ROUTES_MAX).shown(&[
             &["match", "origin", "waf", "cache", "limits", "methods", "plugins"],

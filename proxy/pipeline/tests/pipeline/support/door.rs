@@ -16,11 +16,18 @@ impl Node {
     /// Another address, behind a door whose heads have this long.
     pub fn also_behind_door(&self, head_timeout: Duration) -> SocketAddr {
         let config = DoorConfig {
+            hello_timeout: LONG,
             handshake_timeout: LONG,
             idle_timeout: LONG,
             head_timeout,
+            body_timeout: LONG,
+            read_timeout: LONG,
+            receive_rate_min: 0,
             write_timeout: LONG,
+            send_rate_min: 0,
+            connection_age_max: 100 * LONG,
             connections_max: 1_000,
+            connections_per_address: 1_000,
             grace: Duration::ZERO,
         };
         let certificates = Arc::new(Certificates::new(CertStore::default()));

@@ -37,6 +37,7 @@ impl Node {
     async fn holding(bodies_held_max: u64, peer: Option<IpAddr>) -> Self {
         let live = Live::starting(
             NodeParts {
+                origin_connections_max: usize::MAX,
                 client: settings::client(),
                 hops: Arc::default(),
                 tracer: None,

@@ -16,6 +16,12 @@ use tokio::runtime::Handle;
 
 pub fn client() -> model::Client {
     model::Client {
+        hello_timeout: Duration::from_secs(5),
+        body_timeout: Duration::from_secs(3_600),
+        receive_rate_min: 1024,
+        send_rate_min: 1024,
+        connection_age_max: Duration::from_secs(3_600),
+        connections_per_address: 2_000,
         handshake_timeout: Duration::from_secs(10),
         read_timeout: Duration::from_secs(60),
         write_timeout: Duration::from_secs(60),
@@ -137,6 +143,7 @@ impl Sites {
             index: self.sites.len(),
             name: hosts[0].to_owned(),
             hosts: hosts.iter().map(|&h| h.to_owned()).collect(),
+            connections_max: None,
             tls: Default::default(),
             routes: routes.into_iter().map(Arc::new).collect(),
         }));
@@ -150,6 +157,7 @@ impl Sites {
     pub fn try_snapshot(&self) -> Result<Snapshot, SnapshotError> {
         let pools = PoolSet::build(&self.pools, None, &Handle::current()).expect("good pools");
         let node = NodeParts {
+            origin_connections_max: usize::MAX,
             client: client(),
             hops: Arc::default(),
             tracer: None,

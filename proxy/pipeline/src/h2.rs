@@ -1,0 +1,63 @@
+//! Connections of HTTP/2.
+//!
+//! The loop is Pingora's (`accept_downstream_sessions` in `pingora_core::protocols::http::v2::server`), written anew for
+//! what waits in it: here an idle connection holds its state once, on the heap, there three times over. When a connection
+//! is idle for too long is the door's business.
+
+use crate::app::Http;
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{self, H2Accept, HttpSession};
+use pingora_core::protocols::{Digest, Stream};
+use pingora_core::server::ShutdownWatch;
+use std::sync::Arc;
+
+/// Requests of one connection that are no requests; then it ends. As in Pingora's loop.
+const MALFORMED_MAX: usize = 32;
+
+/// Serves a connection to its end. Once `shutdown` says so its client is told by GOAWAY, and it ends with its last request.
+pub(crate) async fn serve(app: &Arc<Http>, stream: Stream, shutdown: &ShutdownWatch) {
+    let digest = Arc::new(Digest {
+        ssl_digest: stream.get_ssl_digest(),
+        timing_digest: stream.get_timing_digest(),
+        proxy_digest: stream.get_proxy_digest(),
+        socket_digest: stream.get_socket_digest(),
+    });
+    // Its future is gone once it is done.
+    let handshake = Box::pin(server::handshake(stream, app.h2_options())).await;
+    let Ok(mut connection) = handshake.map(Box::new) else {
+        return;
+    };
+    let mut stop = shutdown.clone();
+    let mut told = false;
+    let mut malformed = 0;
+    loop {
+        let accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest));
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.changed(), if !told => {
+                told = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok(Some(H2Accept::Session(session))) => {
+                let (app, shutdown) = (Arc::clone(app), shutdown.clone());
+                tokio::spawn(async move {
+                    let session = ServerSession::new_http2(session);
+                    app.process_new_http(session, &shutdown).await;
+                });
+            }
+            Ok(Some(H2Accept::Rejected)) => {
+                malformed += 1;
+                if malformed >= MALFORMED_MAX {
+                    return;
+                }
+            }
+            // The end, or an error of the connection, of which the client has been told.
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
