@@ -96,9 +96,22 @@ pub fn given_id(value: &[u8]) -> Option<&str> {
     fits.then(|| std::str::from_utf8(value).ok()).flatten()
 }
 
+/// What each byte stands for; 255 = nothing.
+const DIGITS: [u8; 256] = {
+    let mut digits = [255; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        digits[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+
 fn digit(character: u8) -> Option<u8> {
-    let place = ALPHABET.iter().position(|&c| c == character)?;
-    u8::try_from(place).ok()
+    DIGITS
+        .get(usize::from(character))
+        .copied()
+        .filter(|value| *value < 32)
 }
 
 /// Randomness in stock, for one thread.

@@ -39,16 +39,12 @@ impl TraceContext {
     #[must_use]
     pub fn write(&self) -> [u8; LEN] {
         let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        let digits = self
-            .trace
-            .iter()
-            .zip(out.get_mut(3..35).into_iter().flat_map(pairs));
-        digits.for_each(|(byte, pair)| write(pair, *byte));
-        let digits = self
-            .parent
-            .iter()
-            .zip(out.get_mut(36..52).into_iter().flat_map(pairs));
-        digits.for_each(|(byte, pair)| write(pair, *byte));
+        if let Some(place) = out.get_mut(3..35) {
+            write(place, &self.trace);
+        }
+        if let Some(place) = out.get_mut(36..52) {
+            write(place, &self.parent);
+        }
         if let Some(last) = out.last_mut() {
             *last = b'0' + u8::from(self.sampled);
         }
@@ -56,14 +52,23 @@ impl TraceContext {
     }
 }
 
-fn pairs(text: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
-    text.chunks_exact_mut(2)
-}
+/// Each byte in hexadecimal.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let mut all = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < all.len() {
+        all[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    all
+};
 
-fn write(pair: &mut [u8], byte: u8) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (place, half) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-        *place = DIGITS.get(usize::from(half)).copied().unwrap_or(b'0');
+fn write(place: &mut [u8], bytes: &[u8]) {
+    for (pair, byte) in place.chunks_exact_mut(2).zip(bytes) {
+        if let Some(digits) = HEX.get(usize::from(*byte)) {
+            pair.copy_from_slice(digits);
+        }
     }
 }
 
