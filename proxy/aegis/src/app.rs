@@ -11,10 +11,11 @@ use aegis_certs::{CertStore, Certificates, Times};
 use aegis_control::{Boot, Servers, State};
 use aegis_front::{Bound, Door, DoorConfig};
 use aegis_identity::Hops;
-use aegis_pipeline::{Cache, Limits, Live, NodeParts};
-use aegis_settings::model::{AccessFormat, Log, LogTarget};
+use aegis_pipeline::{Cache, Limits, Live, NodeParts, Tracer};
+use aegis_settings::model::{AccessFormat, Log, LogTarget, Tracing};
 use aegis_telemetry::access::{AccessLog, Format, Target};
 use aegis_telemetry::log;
+use aegis_telemetry::spans::Exporter;
 use anyhow::Context;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub(crate) struct Node {
     pub(crate) state: Arc<State>,
     pub(crate) plane: Arc<Plane>,
     pub(crate) access: Option<Arc<AccessLog>>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) servers: Servers,
     pub(crate) door: Bound,
     pub(crate) live: Arc<Live>,
@@ -98,9 +100,11 @@ impl Node {
         let servers = Servers::bind(&node.admin.socket, node.admin.metrics)?;
         let bans = Bans::open(node)?;
         bans.apply(boot.validated(), None);
+        let tracer = open_tracer(node.tracing.as_ref())?;
         let parts = NodeParts {
             client: node.client.clone(),
             hops: Arc::new(Hops::of(&node.client)),
+            tracer: tracer.clone(),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
             origin_connections_max: door.origins_max(),
@@ -124,6 +128,7 @@ impl Node {
             state,
             plane: Arc::new(plane),
             access,
+            tracer,
             servers,
             door,
             live,
@@ -137,6 +142,17 @@ fn make_state_dir(path: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
         format!("cannot make the state directory {}; choose another one with node.state_dir or --state-dir", path.display())
     })
+}
+
+fn open_tracer(tracing: Option<&Tracing>) -> anyhow::Result<Option<Arc<Tracer>>> {
+    let Some(tracing) = tracing else {
+        return Ok(None);
+    };
+    let collector = &tracing.otlp;
+    let version = env!("CARGO_PKG_VERSION");
+    let exporter = Exporter::start(&collector.authority, &collector.path, version);
+    let exporter = exporter.context("the thread that sends spans cannot be started")?;
+    Ok(Some(Arc::new(Tracer::new(exporter, tracing.sample))))
 }
 
 fn open_access_log(log: &Log) -> anyhow::Result<Option<Arc<AccessLog>>> {

@@ -52,6 +52,7 @@ pub(crate) fn run(validated: &Validated) -> anyhow::Result<Rehearsed> {
             access: None,
             bodies_held_max: node.bodies_held_max,
             limits: Limits::new(1),
+            tracer: None,
             verdicts: Arc::new(Desk::new(1, [0; 16], Clock::new(Instant::now(), 0))?),
         },
         1,

@@ -42,6 +42,7 @@ pub(crate) async fn serve(
         state,
         plane,
         access,
+        tracer,
         servers,
         door,
         live,
@@ -130,6 +131,9 @@ pub(crate) async fn serve(
         && !access.flush(FLUSH)
     {
         tracing::warn!("the last access log lines could not be written");
+    }
+    if tracer.is_some_and(|tracer| !tracer.flush(FLUSH)) {
+        tracing::warn!("the last spans could not be sent");
     }
     Ok(ExitCode::SUCCESS)
 }

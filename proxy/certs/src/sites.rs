@@ -110,6 +110,7 @@ mod tests {
                 client_auth: ca.map(auth),
                 ..SiteTls::default()
             },
+            connections_max: None,
             routes: Vec::new(),
         })
     }

@@ -8,18 +8,19 @@ use crate::door::Shared;
 use crate::refusal::Refusal;
 use aegis_identity::{Connection, ProxyHeaderError, Refuse, read_proxy_header};
 use std::net::SocketAddr;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-/// Reads the header off the start of `conn`, within the time of a handshake. `Some(None)`: the load balancer speaks for
+/// Reads the header off the start of `conn`, within the time of a ClientHello. `Some(None)`: the load balancer speaks for
 /// itself. `None`: the connection is refused, and that is told.
 pub(crate) async fn read_header<A: Refuse + 'static>(
     conn: &mut Conn,
     peer: SocketAddr,
     local: SocketAddr,
     shared: &Shared<A>,
+    began: Instant,
 ) -> Option<Option<SocketAddr>> {
     let read = if shared.app.trusts(peer.ip()) {
-        let read = timeout(shared.config.handshake_timeout, header(conn)).await;
+        let read = timeout_at(began + shared.config.hello_timeout, header(conn)).await;
         read.unwrap_or(Err(Refusal::ProxyTimeout))
     } else {
         Err(Refusal::ProxyUntrusted)

@@ -39,7 +39,7 @@ pub(crate) enum Refusal {
     NoCertificate,
     /// A header of the PROXY protocol is due, and the peer is none whose word is believed.
     ProxyUntrusted,
-    /// No header of the PROXY protocol within the time of a handshake.
+    /// No header of the PROXY protocol within the time of a ClientHello.
     ProxyTimeout,
     /// The peer went away before its header was whole; health checks of load balancers do.
     ProxyClosed,

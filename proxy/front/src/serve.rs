@@ -163,7 +163,7 @@ where
     let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
     seat.rest();
     let client = if side.is_proxied() {
-        read_header(&mut conn, peer, local, shared).await?
+        read_header(&mut conn, peer, local, shared, began).await?
     } else {
         None
     };

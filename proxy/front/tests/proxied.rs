@@ -148,7 +148,7 @@ fn a_peer_that_is_not_trusted_is_not_let_in_however_good_its_header_is() {
 #[test]
 fn a_header_that_does_not_come_in_time_is_given_up() {
     let config = DoorConfig {
-        handshake_timeout: Duration::from_millis(50),
+        hello_timeout: Duration::from_millis(50),
         ..config()
     };
     let door = start(config, &[proxied(plain())], store(&[("a", ec_key())]));

@@ -15,6 +15,7 @@ mod places;
 mod proxy_header;
 mod reject;
 mod request_id;
+mod trace;
 
 pub use address::{AddressText, source};
 pub use connection::{Alpn, Asked, ClientCertificate, Connection, TlsFacts};
@@ -24,3 +25,4 @@ pub use places::{Place, Places};
 pub use proxy_header::{PROXY_HEADER_MAX, ProxyHeader, ProxyHeaderError, read_proxy_header};
 pub use reject::{Refuse, Reject};
 pub use request_id::{RequestId, RequestIdError, given_id};
+pub use trace::{TraceContext, trace_state};

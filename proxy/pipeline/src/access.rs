@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::inspect::event;
 use crate::limits::stage as limits;
 use crate::live::Live;
+use crate::spans;
 use crate::verdicts;
 use aegis_identity::{AddressText, Connection, RequestId};
 use aegis_telemetry::access::{Cut, Record};
@@ -52,6 +53,7 @@ pub(crate) fn log(session: &Session, ctx: &Ctx, live: &Live) {
         .snapshot
         .as_ref()
         .map_or(&**starting, |snapshot| &snapshot.node);
+    spans::finish(session, ctx, node.tracer.as_deref(), status, cache);
     let Some(access) = &node.access else {
         return;
     };

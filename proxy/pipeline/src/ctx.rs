@@ -8,6 +8,7 @@ use crate::inspect::Inspection;
 use crate::limits::stage::Asked;
 use crate::live::Live;
 use crate::snapshot::{Place, Routed, Snapshot};
+use crate::spans::{self, Given, Times};
 use aegis_identity::{AddressText, ClientCertificate, Connection, Place as Counted, RequestId};
 use aegis_origin::{Endpoint, Pool};
 use aegis_telemetry::metrics::WafVerdict;
@@ -29,6 +30,8 @@ pub struct Ctx {
     connection: Option<Arc<Connection>>,
     /// What trusted proxies told of it.
     hearsay: Option<Box<Hearsay>>,
+    /// When its stages began and ended, if its trace is recorded.
+    pub(crate) times: Option<Box<Times>>,
     /// The cache asks for itself, for whoever asked before.
     pub(crate) is_subrequest: bool,
     /// The one configuration this request is served by; `None` while the node starts.
@@ -85,6 +88,7 @@ impl Ctx {
             version: Version::HTTP_11,
             connection: None,
             hearsay: None,
+            times: None,
             is_subrequest: false,
             snapshot: None,
             place: None,
@@ -110,17 +114,22 @@ impl Ctx {
         self.is_subrequest = session.is_subrequest();
         self.snapshot = live.snapshot();
         self.is_refresh = session.is_subrequest();
-        if let Some(connection) = &self.connection {
-            let starting;
-            let hops = match &self.snapshot {
-                Some(snapshot) => &snapshot.node.hops,
-                None => {
-                    starting = live.node();
-                    &starting.hops
-                }
-            };
-            self.hearsay = Hearsay::of(hops, connection, &session.req_header().headers);
+        let starting;
+        let node = match &self.snapshot {
+            Some(snapshot) => &snapshot.node,
+            None => {
+                starting = live.node();
+                &**starting
+            }
+        };
+        let headers = &session.req_header().headers;
+        let connection = self.connection.as_deref();
+        let hearsay = connection.and_then(|from| Hearsay::of(&node.hops, from, headers));
+        if let Some(tracer) = node.tracer.as_ref().filter(|_| !self.is_subrequest) {
+            let given = hearsay.as_ref().and_then(|hearsay| hearsay.trace.as_ref());
+            self.times = spans::wanted(tracer, given, &self.id);
         }
+        self.hearsay = hearsay;
     }
 
     pub(crate) fn connection(&self) -> Option<&Connection> {
@@ -190,6 +199,11 @@ impl Ctx {
             .as_ref()
             .and_then(|hearsay| hearsay.request_id.as_deref());
         given.unwrap_or_else(|| self.id.as_str())
+    }
+
+    /// The trace that a trusted proxy began.
+    pub(crate) fn given_trace(&self) -> Option<&Given> {
+        self.hearsay.as_ref()?.trace.as_ref()
     }
 
     /// The certificate the client showed, if the site of this request asks for one.

@@ -11,6 +11,7 @@ use crate::ctx::Ctx;
 use crate::fault::Fault;
 use crate::gate;
 use crate::limits::stage as limits;
+use crate::spans;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora_error::Result;
@@ -23,11 +24,13 @@ const PSEUDONYM: &str = "aegis";
 const VIA_11: HeaderValue = HeaderValue::from_static("1.1 aegis");
 const VIA_2: HeaderValue = HeaderValue::from_static("2 aegis");
 /// What origins read as a proxy's word about the client; those of [`FAMILIES`] besides.
-const CLAIMS: [&str; 16] = [
+const CLAIMS: [&str; 18] = [
     "client-cert",
     "client-cert-chain",
     "forwarded",
     "x-request-id",
+    "traceparent",
+    "tracestate",
     "x-real-ip",
     "x-original-url",
     "x-original-host",
@@ -75,6 +78,7 @@ pub(crate) fn to_origin(head: &mut RequestHeader, ctx: &Ctx, host: Option<&str>)
     }
     gate::tell_origin(head, ctx)?;
     head.insert_header("X-Request-Id", ctx.request_id())?;
+    spans::tell_origin(head, ctx)?;
     head.append_header(
         "Via",
         if ctx.version == Version::HTTP_2 {

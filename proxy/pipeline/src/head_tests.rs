@@ -90,6 +90,7 @@ fn no_spelling_of_a_claim_that_an_origin_could_read_gets_through() {
         "X-Forwarded-Host",
         "X-Forwarded-Proto",
         "X-Request-Id",
+        "Traceparent",
     ];
     let mut head = request("/", &[]);
     for name in claims.iter().chain(&ours) {

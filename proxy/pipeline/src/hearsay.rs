@@ -1,5 +1,6 @@
 //! Stage 5: what proxies before this node told of a request, where they are trusted.
 
+use crate::spans::Given;
 use aegis_identity::{AddressText, Claims, Connection, Hops, Told, given_id};
 use aegis_telemetry::metrics::FORWARDED_DOUBTED;
 use http::{HeaderMap, HeaderValue};
@@ -11,6 +12,8 @@ pub(crate) struct Hearsay {
     pub(crate) client_text: AddressText,
     /// `X-Request-Id`
     pub(crate) request_id: Option<Box<str>>,
+    /// `traceparent`, `tracestate`
+    pub(crate) trace: Option<Given>,
 }
 
 impl Hearsay {
@@ -42,6 +45,7 @@ impl Hearsay {
             request_id: one(headers, "x-request-id")
                 .and_then(given_id)
                 .map(Box::from),
+            trace: Given::of(one(headers, "traceparent"), headers),
             told,
         }))
     }

@@ -14,6 +14,7 @@ use crate::inspect::plan::Stage;
 use crate::inspect::{self, Incoming};
 use crate::limits::stage as limits;
 use crate::snapshot::Place;
+use crate::spans;
 use crate::verdicts;
 
 type Step<T = ()> = Result<T, Answer>;
@@ -47,13 +48,20 @@ pub(crate) fn to_route(facts: &Facts<'_>, ctx: &mut Ctx) -> Step {
 /// Stage 8: what looks at every request, also at those the cache will answer.
 pub(crate) async fn before_cache(ctx: &mut Ctx, body: &mut impl Incoming) -> Step {
     // Bots are turned away before they cost a look-up; the WAF only if its site asks for it.
-    inspect::request(ctx, Stage::BeforeCache, body).await
+    let began = spans::begin(ctx);
+    let step = inspect::request(ctx, Stage::BeforeCache, body).await;
+    spans::end(ctx, "before_cache", began);
+    step
 }
 
 /// Stage 10: what looks at a request the cache could not answer.
 pub(crate) async fn before_origin(ctx: &mut Ctx, body: &mut impl Incoming) -> Step {
     // An answer from the cache was made for a request that passed the WAF; only what reaches the origin is judged.
-    inspect::request(ctx, Stage::BeforeOrigin, body).await
+    spans::cache_answered(ctx);
+    let began = spans::begin(ctx);
+    let step = inspect::request(ctx, Stage::BeforeOrigin, body).await;
+    spans::end(ctx, "before_origin", began);
+    step
 }
 
 fn started(ctx: &Ctx) -> Step {

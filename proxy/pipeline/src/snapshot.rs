@@ -7,6 +7,7 @@ use crate::inspect::plan::{Missing, Plugins, RouteInspection};
 use crate::limits::Limits;
 use crate::limits::plan::RouteLimits;
 use crate::methods::Methods;
+use crate::spans::Tracer;
 use aegis_identity::Hops;
 use aegis_limits::LimitError;
 use aegis_origin::{PoolSet, RouteEntry, SiteEntry, Table};
@@ -23,6 +24,8 @@ pub struct NodeParts {
     pub client: model::Client,
     /// Whose word about a client is believed.
     pub hops: Arc<Hops>,
+    /// Where spans go; `None` = nowhere.
+    pub tracer: Option<Arc<Tracer>>,
     /// The access log; `None` = off.
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.

@@ -4,7 +4,7 @@ use crate::ctx::Ctx;
 use crate::facts;
 use crate::fault::Fault;
 use crate::retry::Broken;
-use crate::{head, inspect};
+use crate::{head, inspect, spans};
 use aegis_identity::Places;
 use aegis_origin::Pick;
 use aegis_telemetry::events::LimitHit;
@@ -64,6 +64,7 @@ pub(crate) fn peer(ctx: &mut Ctx, origins: &Origins) -> Result<Box<HttpPeer>> {
     let pool = pool.ok_or_else(|| Fault::Internal.into_error())?;
     let picked = pool.pick(&ctx.origin.tried);
     let Pick { endpoint, peer } = picked.map_err(|e| Fault::Origin(e.into()).into_error())?;
+    spans::origin_asked(ctx);
     ctx.origin.endpoint = Some(endpoint);
     ctx.origin.asked = Some(Instant::now());
     Ok(peer)

@@ -17,8 +17,8 @@ pub use cache::{Cache, CacheLayer};
 pub use limits::{LimitKey, LimitOf, LimitPolicy, Limits, LimitsLayer};
 pub use listeners::{Certificate, Listener, ListenerTls, ProxyProtocol, TlsPreset};
 pub use node::{
-    AccessFormat, Admin, AdminRole, AdminToken, Client, ForwardedField, Level, Log, LogTarget,
-    Node, NodeCache, NodeLimits, NodeTls, PluginPool, Shutdown,
+    AccessFormat, Admin, AdminRole, AdminToken, Client, Collector, ForwardedField, Level, Log,
+    LogTarget, Node, NodeCache, NodeLimits, NodeTls, PluginPool, Shutdown, Tracing,
 };
 pub use plugins::{Inspect, OnError, Plugin, PluginStage};
 pub use pools::{Health, OriginTls, Pool};

@@ -122,6 +122,7 @@ fn scalar(of: &Scalar) -> Value {
             }
             out
         }
+        Scalar::Share => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
         Scalar::Among(numbers) => json!({ "type": "integer", "enum": numbers }),
         Scalar::Choice(names) => {
             let names: Vec<Value> = names
@@ -153,6 +154,9 @@ fn default(text: &str, shape: &Shape) -> Value {
         text if text.starts_with('[') => crate::node::items(text).collect(),
         text => match text.parse::<u64>() {
             Ok(value) if number => json!(value),
+            _ if matches!(shape, Shape::Scalar(Scalar::Share)) => text
+                .parse::<f64>()
+                .map_or(Value::Null, |share| json!(share)),
             _ => json!(text.trim_matches('"')),
         },
     }

@@ -96,6 +96,8 @@ pub(crate) enum Scalar {
     },
     /// A status, a class of them (`4xx`) or a range.
     Statuses,
+    /// A number from 0 to 1.
+    Share,
     /// One of these numbers.
     Among(&'static [u64]),
     Choice(&'static [(&'static str, &'static str)]),
@@ -126,6 +128,7 @@ impl Scalar {
                 format!("a number from {min} to {max}, or bytes such as 10MiB")
             }
             Self::Statuses => "a status such as 404, 4xx or 500-599".to_owned(),
+            Self::Share => "a number from 0 to 1, such as 0.01".to_owned(),
             Self::Among(numbers) => either(numbers.iter().map(u64::to_string).collect()),
             Self::Choice(names) => {
                 either(names.iter().map(|(name, _)| format!("`{name}`")).collect())

@@ -16,4 +16,5 @@ pub mod log;
 pub mod mask;
 pub mod metrics;
 pub mod ring;
+pub mod spans;
 mod throttle;

@@ -85,6 +85,10 @@ metrics! {
     REQUESTS_REFUSED: Family = Family::new("aegis_requests_refused_total", "Requests refused because they are not HTTP, or not in one way only", &["reason"], 64);
     /// Streams (`rst_stream`) and connections (`goaway`) of HTTP/2 that we ended, by the error code of RFC 9113 §7.
     HTTP2_ENDED: Family = Family::new("aegis_http2_ended_total", "Frames sent that end a stream or a connection of HTTP/2", &["frame", "code"], 40);
+    /// Spans that reached no collector: `queue`, `collector`.
+    SPANS_DROPPED: Family = Family::new("aegis_spans_dropped_total", "Spans lost because too many waited, or the collector did not take them", &["reason"], 2);
+    /// Spans that a collector took.
+    SPANS_EXPORTED: IntCounter = counter("aegis_spans_exported_total", "Spans that the collector took");
     /// Requests of which less was believed than trusted proxies said: `disagree`, `unreadable`, `too_many_hops`.
     FORWARDED_DOUBTED: Family = Family::new("aegis_forwarded_doubted_total", "Requests whose X-Forwarded-For or Forwarded was not believed to its end", &["reason"], 4);
     /// Verdicts of the cache, see [`CacheResult`].

@@ -8,6 +8,7 @@ fn sites(hosts: &[&str]) -> Vec<Arc<Site>> {
         name: "site".into(),
         hosts: hosts.iter().map(ToString::to_string).collect(),
         tls: Default::default(),
+        connections_max: None,
         routes: Vec::new(),
     })]
 }

@@ -26,6 +26,7 @@ fn site(index: usize, hosts: &[&str]) -> Arc<Site> {
         name: hosts[0].into(),
         hosts: hosts.iter().map(ToString::to_string).collect(),
         tls: Default::default(),
+        connections_max: None,
         routes: Vec::new(),
     })
 }

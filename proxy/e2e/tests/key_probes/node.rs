@@ -19,6 +19,10 @@ fn origin() -> Origin {
     })
 }
 
+fn collector() -> Origin {
+    Origin::start(|_| Reply::text("{}"))
+}
+
 /// Starts with `key` at each value and gives what `see` saw.
 fn each<T>(key: &str, values: [Value; 2], see: impl Fn(&mut Aegis, &Origin) -> T) -> [T; 2] {
     each_of(|builder| builder, key, values, see)
@@ -190,6 +194,27 @@ rows! {
                 .filter_map(|t| t.split(']').next()).find(|n| *n != "100").map(str::to_owned)
         });
         assert_eq!(told, [Some("7".to_owned()), Some("77".to_owned())]);
+    }
+    "node.tracing.otlp" spans_go_there {
+        let collectors = [collector(), collector()];
+        let got = [0, 1].map(|n: usize| {
+            let tracing = json!({ "otlp": collectors[n].url(), "sample": 1 });
+            let aegis = Aegis::before(&origin()).set("node.tracing", tracing).start();
+            aegis.get("/");
+            eventually("spans", || (collectors[n].hits("/v1/traces") > 0).then_some(()));
+            collectors.each_ref().map(|collector| collector.hits("/v1/traces") > 0)
+        });
+        assert_eq!(got, [[true, false], [true, true]]);
+    }
+    "node.tracing.sample" that_share_of_requests_has_spans {
+        let exported = [json!(1), json!(0)].map(|sample| {
+            let collector = collector();
+            let tracing = json!({ "otlp": collector.url(), "sample": sample });
+            let aegis = Aegis::before(&origin()).set("node.tracing", tracing).start();
+            aegis.get("/");
+            wait::try_within(Duration::from_secs(3), || (collector.hits("/v1/traces") > 0).then_some(())).is_some()
+        });
+        assert_eq!(exported, [true, false]);
     }
     "node.client.trusted_proxies" their_word_about_a_client_is_believed {
         let clients = each("node.client.trusted_proxies", [json!(["127.0.0.0/8"]), json!(["192.0.2.0/24"])], |aegis, _| {

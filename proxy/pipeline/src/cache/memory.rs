@@ -3,7 +3,7 @@
 use super::{Cache, hooks, meta};
 use crate::ctx::Ctx;
 use crate::fault::Fault;
-use crate::{answer, facts, head, inspect};
+use crate::{answer, facts, head, inspect, spans};
 use aegis_cache::decide::{Bypass, Request, Reuse, reuse};
 use aegis_cache::key::{Key, Scheme};
 use aegis_cache::object::Object;
@@ -21,6 +21,7 @@ use std::time::SystemTime;
 /// # Errors
 /// The client could not be written to.
 pub(crate) async fn look_up(cache: &Cache, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    spans::cache_asked(ctx);
     let Some(object) = find(cache, session, ctx) else {
         return if ctx
             .cache
@@ -145,6 +146,7 @@ async fn send(
     request: &Request,
     now: SystemTime,
 ) -> Result<()> {
+    spans::cache_answered(ctx);
     ctx.cache.from_memory = true;
     ctx.cache.facts = Some(*object.facts());
     let mut response = meta::response(object, 6);

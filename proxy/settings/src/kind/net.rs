@@ -83,6 +83,49 @@ pub(crate) fn network() -> Scalar<Network> {
     })
 }
 
+/// An OpenTelemetry collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collector {
+    /// `host:port`
+    pub authority: String,
+    /// Path before `/v1/traces`; empty for none.
+    pub path: String,
+}
+
+/// `http://host:port`, perhaps with a path.
+pub(crate) fn collector() -> Scalar<Collector> {
+    let shape = shape::Scalar::Text {
+        what: "a collector `http://host:port`",
+        pattern: "^http://[^/?#@ ]+(/[A-Za-z0-9._~/-]*)?$",
+        max: SERVER_MAX + 264,
+    };
+    let none = Collector {
+        authority: String::new(),
+        path: String::new(),
+    };
+    Scalar::new(shape, none, |text, _| {
+        let Some(rest) = text.text.strip_prefix("http://") else {
+            return Err(if text.text.starts_with("https://") {
+                Wrong::help("spans go without TLS; let a collector on this machine pass them on")
+            } else {
+                Wrong::help("such as http://127.0.0.1:4318")
+            });
+        };
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._~/-".contains(&byte);
+        if path.ends_with("/v1/traces") {
+            return Err(Wrong::help("leave /v1/traces out; it is added"));
+        }
+        let authority = host_port(host, Some(4318)).filter(|_| path.bytes().all(plain));
+        authority
+            .map(|authority| Collector {
+                authority,
+                path: path.trim_end_matches('/').to_owned(),
+            })
+            .ok_or_else(Wrong::plain)
+    })
+}
+
 /// Whether text is a host name as DNS has it, without a final dot; `_` is let through, because origins use it.
 fn is_dns_name(text: &str) -> bool {
     !text.is_empty()

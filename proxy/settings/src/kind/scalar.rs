@@ -144,6 +144,26 @@ pub(crate) fn whole<T: TryFrom<u64> + Default>(min: u64, max: u64) -> Scalar<T> 
     )
 }
 
+/// A share of all, from 0 to 1.
+pub(crate) fn share() -> Scalar<f64> {
+    Scalar::new(shape::Scalar::Share, 0.0, |text, _| {
+        let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let (whole, rest) = text.text.split_once('.').unwrap_or((text.text, "0"));
+        let digits = matches!(whole, "0" | "1") && (1..=9).contains(&rest.len()) && plain(rest);
+        if digits && !text.plain {
+            return Err(Wrong::help("remove the quotes"));
+        }
+        if text.text.ends_with('%') {
+            let help = "write it as a number, such as 0.01 for one in a hundred";
+            return Err(Wrong::help(help));
+        }
+        let share = text.text.parse::<f64>().ok();
+        share
+            .filter(|share| digits && *share <= 1.0)
+            .ok_or_else(Wrong::plain)
+    })
+}
+
 /// Bytes within bounds.
 pub(crate) fn size(min: u64, max: u64) -> Scalar<u64> {
     Scalar::new(shape::Scalar::Size { min, max }, 0, |text, _| {

@@ -1,11 +1,11 @@
 //! `node:` what belongs to this machine.
 
 use super::Verdicts;
-use crate::define::{choices, computed, default, required, settings};
+use crate::define::{choices, computed, default, optional, required, settings};
 use crate::kind::file::{Secret, log_target, path, secret};
-use crate::kind::net::{loopback, network};
-use crate::kind::scalar::{choice, flag, ms, name, secs, size, time, whole};
-use crate::kind::{list, section};
+use crate::kind::net::{collector, loopback, network};
+use crate::kind::scalar::{choice, flag, ms, name, secs, share, size, time, whole};
+use crate::kind::{list, maybe, section};
 use crate::limits::{MASKS_MAX, NETWORKS_MAX, TOKENS_MAX};
 use crate::networks::Network;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::kind::file::LogTarget;
+pub use crate::kind::net::Collector;
 
 settings! {
     /// What belongs to this machine.
@@ -26,6 +27,8 @@ settings! {
         admin: Admin = section() => default("{}");
         /// Access log and process log.
         log: Log = section() => default("{}");
+        /// Spans for an OpenTelemetry collector; without it there are none.
+        tracing: Option<Tracing> = maybe(section()) => optional(&[]);
         /// Connections from clients.
         client: Client = section() => default("{}");
         /// TLS of all listeners.
@@ -123,6 +126,16 @@ choices! {
         Info = "info",
         /// What helps to find a fault.
         Debug = "debug",
+    }
+}
+
+settings! {
+    /// Spans of requests, for an OpenTelemetry collector.
+    pub struct Tracing {
+        /// The collector, by OTLP/HTTP in JSON without TLS: one beside the node, which passes on what goes far.
+        otlp: Collector = collector() => required(&["http://127.0.0.1:4318"]);
+        /// Share of the requests that are recorded, where no trusted proxy has said whether.
+        sample: f64 = share() => default("0.01");
     }
 }
 

@@ -190,6 +190,11 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("    routes: [{ match: { path: /a }, redirect: { to: /b }, waf: off }]", "sites[0].routes[0].waf", "sites[0].routes[0].waf has no effect: this route asks no origin", "remove it"),
     ("    routes: [{ match: { path: /a }, respond: { status: 204, body: x } }]", "sites[0].routes[0].respond.body", "sites[0].routes[0].respond.body: an answer with status 204 has no body", "remove it, or choose another status"),
     ("    routes: [{ match: { path: /a }, respond: { content_type: \"text/html\\r\\nX: y\" } }]", "sites[0].routes[0].respond.content_type", "sites[0].routes[0].respond.content_type: expected a media type such as text/html, found the text `text/html\\r\\nX: y`", ""),
+    // tracing
+    ("node: { tracing: { otlp: \"https://a:4318\" } }", "node.tracing.otlp", "node.tracing.otlp: expected a collector `http://host:port`, found the text `https://a:4318`", "spans go without TLS; let a collector on this machine pass them on"),
+    ("node: { tracing: { otlp: \"http://a:4318/v1/traces\" } }", "node.tracing.otlp", "node.tracing.otlp: expected a collector `http://host:port`, found the text `http://a:4318/v1/traces`", "leave /v1/traces out; it is added"),
+    ("node: { tracing: { otlp: \"http://a:4318\", sample: 1% } }", "node.tracing.sample", "node.tracing.sample: expected a number from 0 to 1, such as 0.01, found `1%`", "write it as a number, such as 0.01 for one in a hundred"),
+    ("node: { tracing: {} }", "node.tracing.otlp", "node.tracing: `otlp` is missing", "add `otlp:` with a collector `http://host:port`"),
     // whom to trust
     ("node: { client: { trusted_proxies: [10.0.0.300] } }", "node.client.trusted_proxies[0]", "node.client.trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8, found `10.0.0.300`", ""),
     ("node: { client: { trusted_proxies: [10.1.0.0/8] } }", "node.client.trusted_proxies[0]", "node.client.trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8, found `10.1.0.0/8`", "10.1.0.0/8 has bits behind its length; write 10.0.0.0/8, or the address alone"),

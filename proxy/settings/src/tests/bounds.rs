@@ -190,6 +190,25 @@ fn check_scalar(path: &[&str], scalar: &Scalar, checked: &mut usize) {
                 ),
             );
         }
+        Scalar::Share => {
+            for share in ["0", "1", "0.5", "0.000000001", "1.0"] {
+                good(path, text(share));
+            }
+            for share in [
+                "1.1",
+                "2",
+                "-0.1",
+                ".5",
+                "0.",
+                "00.1",
+                "1e-3",
+                "5%",
+                "nan",
+                "0.0000000001",
+            ] {
+                refused(path, text(share));
+            }
+        }
         Scalar::Choice(names) => {
             names.iter().for_each(|(name, _)| good(path, text(*name)));
             refused(path, text("something"));

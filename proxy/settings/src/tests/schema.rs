@@ -17,7 +17,9 @@ fn json_of(node: &Node) -> Value {
             "false" => json!(false),
             text => text
                 .parse::<u64>()
-                .map_or_else(|_| json!(text), |number| json!(number)),
+                .map(|number| json!(number))
+                .or_else(|_| text.parse::<f64>().map(|number| json!(number)))
+                .unwrap_or_else(|_| json!(text)),
         },
         Written::Text { text, .. } => json!(text),
         Written::List(items) => items.iter().map(json_of).collect(),
@@ -52,6 +54,7 @@ fn takes(root: &Value, schema: &Value, value: &Value) -> bool {
                     Some("array") => value.is_array(),
                     Some("string") => value.is_string(),
                     Some("integer") => value.is_u64(),
+                    Some("number") => value.is_number(),
                     Some("boolean") => value.is_boolean(),
                     other => panic!("type {other:?}"),
                 };

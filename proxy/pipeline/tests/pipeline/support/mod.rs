@@ -40,6 +40,7 @@ impl Node {
                 origin_connections_max: usize::MAX,
                 client: settings::client(),
                 hops: Arc::default(),
+                tracer: None,
                 access: None,
                 bodies_held_max,
                 verdicts: settings::desk(),

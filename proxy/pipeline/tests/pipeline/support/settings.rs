@@ -160,6 +160,7 @@ impl Sites {
             origin_connections_max: usize::MAX,
             client: client(),
             hops: Arc::default(),
+            tracer: None,
             access: self.access.clone(),
             bodies_held_max: if self.bodies_held_max == 0 {
                 256 << 20
