@@ -1,6 +1,6 @@
 # The one door. Every target is a thin call of `cargo xtask`; `cargo xtask help` says more.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build bench-proxy modules setup xtask
+.PHONY: help demo test lint build bench-proxy bench-door modules setup xtask
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -19,6 +19,9 @@ build: xtask ## the release: dist/bin, dist/lib/aegis/modules, dist/share/aegis
 
 bench-proxy: xtask ## CPU a request against nginx and bare Pingora (ROUNDS=, SECONDS=, QUICK=1)
 	@cargo xtask bench-proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(QUICK),--quick)
+
+bench-door: xtask ## what the door costs, and who is served while it is attacked (SECONDS=, QUICK=1)
+	@cargo xtask bench-door $(if $(SECONDS),--seconds $(SECONDS)) $(if $(QUICK),--quick)
 
 modules: xtask ## the Wasm modules alone, into target/modules
 	@cargo xtask modules

@@ -15,7 +15,7 @@ pub(crate) fn open(to: SocketAddr, count: usize) -> Result<Idle> {
     let open = || -> Result<_> {
         let mut stream = tls::connect(&connector, to)?;
         stream.write_all(&h2::opening(None))?;
-        h2::get(&mut stream, 1, "localhost", "/")?;
+        h2::get(&mut stream, 1, "localhost", "/c/x")?;
         Ok(stream)
     };
     (0..count)
@@ -27,7 +27,7 @@ pub(crate) fn open(to: SocketAddr, count: usize) -> Result<Idle> {
 impl Idle {
     /// Asks once more on each; how many answer.
     pub(crate) fn ask(&mut self) -> usize {
-        let answers = |stream: &mut _| h2::get(stream, 3, "localhost", "/").is_ok();
+        let answers = |stream: &mut _| h2::get(stream, 3, "localhost", "/c/x").is_ok();
         self.0
             .iter_mut()
             .filter_map(|s| answers(s).then_some(()))

@@ -1,31 +1,68 @@
 //! The clients of `cargo xtask bench-door`: honest ones whose answers are timed, and those that attack.
+//!
+//! ```text
+//! bench-door idle TLS COUNT               holds COUNT idle connections of HTTP/2 until a line comes; says how many answer
+//! bench-door legit PLAIN TLS SECONDS      milliseconds of each request, a line each, or `failed`
+//! bench-door attack NAME PLAIN TLS SECONDS IDLE   the attack “idle” holds IDLE connections
+//! bench-door attacks                      the names
+//! ```
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the output is what it is for")]
 
+mod attacks;
 mod h2;
 mod idle;
+mod legit;
 mod tls;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, BufRead};
 use std::net::SocketAddr;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [what, to, rest @ ..] = args.as_slice() else {
-        bail!("what and where to");
-    };
-    let to: SocketAddr = to.parse().context("an address")?;
-    let number = |at: usize| -> Result<usize> { Ok(rest.get(at).context("a number")?.parse()?) };
-    match what.as_str() {
-        "idle" => {
-            let mut idle = idle::open(to, number(0)?)?;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let address = |text: &str| text.parse::<SocketAddr>().context("an address");
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    )?;
+    match args.as_slice() {
+        ["idle", to, count] => {
+            let mut idle = idle::open(address(to)?, count.parse()?)?;
             println!("open");
             // Until whoever measures says that it has.
             io::stdin().lock().read_line(&mut String::new())?;
             println!("answered {}", idle.ask());
-            Ok(())
         }
-        other => bail!("{other} is unknown"),
+        ["legit", plain, encrypted, seconds] => {
+            let times = legit::run(address(plain)?, address(encrypted)?, seconds.parse()?);
+            for time in times {
+                match time {
+                    Some(time) => println!("{time:.3}"),
+                    None => println!("failed"),
+                }
+            }
+        }
+        ["attack", name, plain, encrypted, seconds, idle] => {
+            let under_way = || println!("under way");
+            let seconds = seconds.parse()?;
+            attacks::run(
+                name,
+                address(plain)?,
+                address(encrypted)?,
+                seconds,
+                idle.parse()?,
+                under_way,
+            )?;
+        }
+        ["attacks"] => attacks::NAMES.iter().for_each(|name| println!("{name}")),
+        _ => bail!("idle, legit, attack or attacks; see the head of this program"),
     }
+    Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod cases;
 mod cpu;
+mod door;
 mod load;
 mod peers;
 mod report;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use cases::Case;
 use clap::Args;
 use peers::Peers;
+use std::path::PathBuf;
 
 /// How long and how often.
 #[derive(Debug, Clone, Args)]
@@ -32,6 +34,8 @@ pub(crate) struct Options {
     quick: bool,
 }
 
+pub(crate) use door::run as door;
+
 /// Tries of a run that had errors before the bench gives up.
 const TRIES: usize = 3;
 
@@ -41,23 +45,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.quick {
         (options.rounds, options.seconds) = (1, 1);
     }
-    if std::thread::available_parallelism()?.get() < 2 {
-        bail!("two cores are needed: one for the proxies, one for origin and generator");
-    }
-    setup::run(Target::Bench)?;
-    let profile = if options.quick { "dev" } else { "release" };
-    steps::run(&mut cargo(&[
-        "build",
-        "--profile",
-        profile,
-        "-p",
-        "aegis",
-        "-p",
-        "bare-pingora",
-        "--bins",
-    ]))?;
+    let bin = built(&options, &["aegis", "bare-pingora"])?;
     modules::build(&modules_dir())?;
-    let bin = target_dir().join(if options.quick { "debug" } else { "release" });
     let peers = Peers::start(&bin)?;
     let cases = cases::all(&peers);
     for case in &cases {
@@ -72,6 +61,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     report::print(&samples, &options)
+}
+
+/// Builds these programs and says where they are.
+fn built(options: &Options, programs: &[&str]) -> Result<PathBuf> {
+    if std::thread::available_parallelism()?.get() < 2 {
+        bail!("two cores are needed: one for the proxies, one for those who use them");
+    }
+    setup::run(Target::Bench)?;
+    let profile = if options.quick { "dev" } else { "release" };
+    let mut args = vec!["build", "--profile", profile, "--bins"];
+    args.extend(programs.iter().flat_map(|program| ["-p", program]));
+    steps::run(&mut cargo(&args))?;
+    Ok(target_dir().join(if options.quick { "debug" } else { "release" }))
 }
 
 /// One run of each subject of the case; who goes first changes with the round.

@@ -50,6 +50,8 @@ enum Task {
     Build,
     /// CPU a request, against nginx and bare Pingora in interleaved rounds
     BenchProxy(bench::Options),
+    /// What the door costs, its memory for idle clients, and who is served while it is attacked
+    BenchDoor(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -77,5 +79,6 @@ fn run(task: Task) -> Result<()> {
         Task::Demo(options) => demo::run(&options),
         Task::Build => dist::build(),
         Task::BenchProxy(options) => bench::run(&options),
+        Task::BenchDoor(options) => bench::door(&options),
     }
 }

@@ -18,6 +18,8 @@ use tempfile::TempDir;
 
 /// Bytes of each answer.
 pub(super) const BODY: usize = 1024;
+/// And of `/big`, which no buffer between here and a client holds whole.
+const BIG: usize = 16 << 20;
 
 const PROXIES: [&str; 3] = ["taskset", "-c", "1"];
 const OTHERS: [&str; 3] = ["taskset", "-c", "0"];
@@ -45,14 +47,52 @@ pub(super) struct Peers {
     _running: (Vec<Process>, Nginx, Nginx, Authority, TempDir),
 }
 
+/// Aegis before an origin, both on core 1: for a bench whose other core belongs to somebody else.
+pub(super) struct Alone {
+    pub(super) aegis: Peer,
+    _running: (Process, Nginx, Authority, TempDir),
+}
+
+impl Alone {
+    /// Starts both, without modules, the cache below `/c/`; every client there is comes from one address.
+    pub(super) fn start(bin: &Path) -> Result<Self> {
+        let dir = TempDir::with_prefix("aegis-bench-")?;
+        let authority = Authority::new();
+        let pair = authority.issue(&["localhost", "127.0.0.1"]);
+        let origin = origin(&PROXIES)?;
+        let node = "  workers: 1\n  client: { connections_per_address: 20000 }\n";
+        let (aegis, process) = aegis(
+            bin,
+            dir.path(),
+            "alone",
+            &pair,
+            origin.address(),
+            node,
+            TUNED,
+        )?;
+        Ok(Self {
+            aegis,
+            _running: (process, origin, authority, dir),
+        })
+    }
+}
+
 impl Peers {
     /// Starts all and waits until they answer.
     pub(super) fn start(bin: &Path) -> Result<Self> {
         let dir = TempDir::with_prefix("aegis-bench-")?;
         let authority = Authority::new();
         let pair = authority.issue(&["localhost", "127.0.0.1"]);
-        let origin = origin()?;
-        let (aegis, one) = aegis(bin, dir.path(), "tuned", &pair, origin.address(), TUNED)?;
+        let origin = origin(&OTHERS)?;
+        let (aegis, one) = aegis(
+            bin,
+            dir.path(),
+            "tuned",
+            &pair,
+            origin.address(),
+            "  workers: 1\n",
+            TUNED,
+        )?;
         std::thread::sleep(Duration::from_secs(1));
         let idle_rss_mib = cpu::rss_mib(one.id())?;
         let (shipped, two) = aegis_shipped(bin, dir.path(), &pair, origin.address())?;
@@ -70,20 +110,22 @@ impl Peers {
     }
 }
 
-fn origin() -> Result<Nginx> {
+fn origin(core: &[&str]) -> Result<Nginx> {
     let dir = TempDir::with_prefix("aegis-bench-origin-")?;
     let www = dir.path().join("www");
     fs::create_dir(&www)?;
     fs::write(www.join("1k.txt"), "x".repeat(BODY))?;
+    fs::write(www.join("big"), "x".repeat(BIG))?;
     let address = ports::free_address();
     let http = format!(
         "access_log off; default_type text/plain; root {};\n\
          server {{ listen {address} backlog=4096;\n\
            location /c/ {{ add_header Cache-Control \"public, max-age=3600\"; try_files /1k.txt =404; }}\n\
+           location = /big {{ add_header Cache-Control no-store; }}\n\
            location / {{ add_header Cache-Control no-store; try_files /1k.txt =404; }} }}",
         www.display()
     );
-    Ok(Nginx::start(dir, address, "", &http, &OTHERS))
+    Ok(Nginx::start(dir, address, "", &http, core))
 }
 
 const TUNED: &str = "    waf: { mode: off }
@@ -99,7 +141,7 @@ fn aegis_shipped(
     pair: &Pair,
     origin: SocketAddr,
 ) -> Result<(Peer, Process)> {
-    aegis(bin, dir, "shipped", pair, origin, "")
+    aegis(bin, dir, "shipped", pair, origin, "", "")
 }
 
 fn aegis(
@@ -108,6 +150,7 @@ fn aegis(
     name: &str,
     pair: &Pair,
     origin: SocketAddr,
+    node: &str,
     site: &str,
 ) -> Result<(Peer, Process)> {
     let (plain, tls, metrics) = (
@@ -115,14 +158,9 @@ fn aegis(
         ports::free_address(),
         ports::free_address(),
     );
-    let workers = if site.is_empty() {
-        ""
-    } else {
-        "  workers: 1\n"
-    };
     let log = dir.join(format!("{name}.log"));
     let text = format!(
-        "version: 1\nnode:\n{workers}  state_dir: {name}\n  admin: {{ socket: {name}.sock, metrics: \"{metrics}\" }}\n  log: {{ access_path: {} }}\n\
+        "version: 1\nnode:\n{node}  state_dir: {name}\n  admin: {{ socket: {name}.sock, metrics: \"{metrics}\" }}\n  log: {{ access_path: {} }}\n\
          listeners:\n  - address: \"{plain}\"\n  - address: \"{tls}\"\n    tls: {{}}\n\
          certificates:\n  - {{ cert: {}, key: \"file:{}\" }}\n\
          sites:\n  - hosts: [\"*\"]\n    origin: http://{origin}\n{site}",

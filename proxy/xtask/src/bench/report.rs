@@ -9,6 +9,69 @@ use std::fs;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The lines of a bench, and what is written of them.
+#[derive(Debug)]
+pub(super) struct Results {
+    bench: &'static str,
+    lines: Vec<Value>,
+}
+
+impl Results {
+    pub(super) const fn of(bench: &'static str) -> Self {
+        Self {
+            bench,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Prints one. A bar is the most a value may be, or the least if it is negative.
+    pub(super) fn add(&mut self, metric: &str, value: f64, unit: &str, bar: Option<f64>) {
+        println!("RESULT {} {metric} {value:.2} {unit}", self.bench);
+        self.keep(metric, value, unit, bar);
+    }
+
+    /// Takes one that somebody else has printed.
+    pub(super) fn keep(&mut self, metric: &str, value: f64, unit: &str, bar: Option<f64>) {
+        match bar {
+            Some(bar) if bar >= 0.0 && value > bar => eprintln!(
+                "  over its bar of {bar} by {:.0} %",
+                (value / bar - 1.0) * 100.0
+            ),
+            Some(bar) if bar < 0.0 && value < -bar => eprintln!("  under its bar of {}", -bar),
+            _ => {}
+        }
+        let bar = bar.map(f64::abs);
+        self.lines
+            .push(json!({ "metric": metric, "value": value, "unit": unit, "bar": bar }));
+    }
+
+    /// Writes them with versions and `details`.
+    pub(super) fn write(&self, options: &Options, details: &Value) -> Result<()> {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let report = json!({
+            "bench": self.bench,
+            "unix_time": time,
+            "rounds": options.rounds,
+            "seconds": options.seconds,
+            "profile": if options.quick { "dev: these figures mean nothing" } else { "release" },
+            "versions": versions(),
+            "results": self.lines,
+            "details": details,
+        });
+        // A smoke run must not overwrite real figures.
+        let dir = if options.quick {
+            target_dir().join("bench")
+        } else {
+            root().join("benches/results")
+        };
+        fs::create_dir_all(&dir)?;
+        let path = dir.join(format!("{}.json", self.bench));
+        fs::write(&path, format!("{report:#}\n")).with_context(|| path.display().to_string())?;
+        eprintln!("written to {}", path.display());
+        Ok(())
+    }
+}
+
 /// case → subject → µs of each round.
 #[derive(Debug, Default)]
 pub(super) struct Samples(BTreeMap<String, BTreeMap<String, Vec<f64>>>);
@@ -82,68 +145,15 @@ pub(super) fn print(samples: &Samples, options: &Options) -> Result<()> {
         }
     }
     println!();
-    let mut results = Vec::new();
+    let mut results = Results::of("proxy");
     for (metric, case, peer, bar) in RATIOS {
-        result(
-            &mut results,
-            metric,
-            samples.ratio(case, peer),
-            "ratio",
-            *bar,
-        );
+        results.add(metric, samples.ratio(case, peer), "ratio", *bar);
     }
-    result(
-        &mut results,
-        "waf_clean_get_us",
-        median(samples.of("waf_clean_get", "aegis")),
-        "us",
-        None,
-    );
-    result(
-        &mut results,
-        "idle_rss_mib",
-        median(samples.of("idle_rss", "aegis")),
-        "MiB",
-        Some(IDLE_RSS_MIB_MAX),
-    );
-    write(samples, &results, options)
-}
-
-fn result(results: &mut Vec<Value>, metric: &str, value: f64, unit: &str, bar: Option<f64>) {
-    println!("RESULT proxy {metric} {value:.2} {unit}");
-    match bar {
-        Some(bar) if value > bar => eprintln!(
-            "  over its bar of {bar} by {:.0} %",
-            (value / bar - 1.0) * 100.0
-        ),
-        _ => {}
-    }
-    results.push(json!({ "metric": metric, "value": value, "unit": unit, "bar": bar }));
-}
-
-fn write(samples: &Samples, results: &[Value], options: &Options) -> Result<()> {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let report = json!({
-        "bench": "proxy",
-        "unix_time": time,
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "profile": if options.quick { "dev: these figures mean nothing" } else { "release" },
-        "versions": versions(),
-        "results": results,
-        "cpu_us_per_request": samples.0,
-    });
-    // A smoke run must not overwrite real figures.
-    let dir = if options.quick {
-        target_dir().join("bench")
-    } else {
-        root().join("benches/results")
-    };
-    fs::create_dir_all(&dir)?;
-    let path = dir.join("proxy.json");
-    fs::write(&path, format!("{report:#}\n")).with_context(|| path.display().to_string())?;
-    eprintln!("written to {}", path.display());
-    Ok(())
+    let waf = median(samples.of("waf_clean_get", "aegis"));
+    results.add("waf_clean_get_us", waf, "us", None);
+    let idle = median(samples.of("idle_rss", "aegis"));
+    results.add("idle_rss_mib", idle, "MiB", Some(IDLE_RSS_MIB_MAX));
+    results.write(options, &json!({ "cpu_us_per_request": samples.0 }))
 }
 
 fn versions() -> Value {
