@@ -42,6 +42,7 @@ pub(crate) async fn serve(
         state,
         plane,
         access,
+        events,
         tracer,
         servers,
         door,
@@ -96,6 +97,9 @@ pub(crate) async fn serve(
                 Signal::Reload => {
                     if let Some(access) = &access {
                         access.reopen();
+                    }
+                    if let Some(events) = &events {
+                        events.reopen();
                     }
                     controller.reload();
                 }

@@ -65,6 +65,7 @@ fn entry(facts: &Facts<'_>, ctx: &Ctx, site: &str, ban: &Verdict) -> Entry {
         threshold: 0,
         micros: 0,
         detail: String::new(),
+        by: None,
     }
 }
 

@@ -39,7 +39,7 @@ func run(e *Engine, p *Policy, in *suite.Stage) ([]int, error) {
 		ids = append(ids, m.Rule().ID())
 	}
 	slices.Sort(ids)
-	return ids, s.End()
+	return ids, s.drop()
 }
 
 // suiteEngine compiles the default directives with what the suite sets.

@@ -27,6 +27,8 @@ func isOwnRule(id int) bool { return id == ruleDetect || id == ruleResponseBody 
 type Config struct {
 	// Directives come first; left out they are Coraza's recommended ones and the whole CRS.
 	Directives []string `json:"directives"`
+	// Before is read before the rules of the CRS, file by file: what its setup may say, and exclusions.
+	Before []Seclang `json:"before"`
 	// Seclang follows, file by file.
 	Seclang []Seclang `json:"seclang"`
 }
@@ -47,9 +49,12 @@ func DefaultDirectives() []string {
 		`SecDefaultAction "phase:3,log,auditlog,pass"`,
 		`SecDefaultAction "phase:4,log,auditlog,pass"`,
 		"Include @crs-setup.conf.example",
-		"Include @owasp_crs/*.conf",
+		crsRules,
 	}
 }
+
+// crsRules are the rules of the CRS, without their setup.
+const crsRules = "Include @owasp_crs/*.conf"
 
 // Rules that read what the policy put into TX; they run before any other.
 var prelude = fmt.Sprintf(`SecRule TX:%s "@eq 1" "id:%d,phase:1,pass,t:none,nolog,noauditlog,ctl:ruleEngine=DetectionOnly"
@@ -84,8 +89,8 @@ func ParseConfig(data []byte) (*Config, error) {
 			return nil, fmt.Errorf("configuration: %w", err)
 		}
 	}
-	if len(c.Seclang) > seclangMax {
-		return nil, fmt.Errorf("configuration: %d SecLang files, at most %d", len(c.Seclang), seclangMax)
+	if n := max(len(c.Before), len(c.Seclang)); n > seclangMax {
+		return nil, fmt.Errorf("configuration: %d SecLang files, at most %d", n, seclangMax)
 	}
 	if len(c.Directives) == 0 {
 		c.Directives = DefaultDirectives()
@@ -95,7 +100,7 @@ func ParseConfig(data []byte) (*Config, error) {
 
 // NewEngine compiles the rules. An error names the SecLang file, the line and the directive.
 func NewEngine(c *Config) (*Engine, error) {
-	w, err := compile(c, len(c.Seclang), nil)
+	w, err := compile(c, len(c.own()), nil)
 	if err != nil {
 		return nil, explain(c, err)
 	}

@@ -98,6 +98,21 @@ rows! {
         });
         assert_eq!(there, [0, 1]);
     }
+    "node.log.events_path" security_events_go_there {
+        let there = each_of(|b| b.waf(), "node.log.events_path", [json!("a.log"), json!("b.log")], |aegis, _| {
+            let attack = "/?q=1%27%20OR%20%271%27=%271%27--%20";
+            let id = aegis.get(attack).header("x-request-id").to_owned();
+            let logs = ["a.log", "b.log"].map(|l| aegis.dir().join(l));
+            let (at, line) = eventually("an event", || {
+                logs.iter().enumerate().find_map(|(at, l)| Some((at, fs::read_to_string(l).ok()?.lines().next()?.to_owned())))
+            });
+            let line: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!((&line["request_id"], &line["by"]["id"]), (&json!(id), &json!(949_110)));
+            assert!(line["rules"].as_array().unwrap().iter().any(|rule| rule["id"] == 942_100), "{line:#}");
+            at
+        });
+        assert_eq!(there, [0, 1]);
+    }
     "node.log.level" less_severe_lines_are_left_out {
         let said = each("node.log.level", [json!("info"), json!("error")], |aegis, _| aegis.output().contains("settings are live"));
         assert_eq!(said, [true, false]);

@@ -7,7 +7,7 @@ use crate::snapshot::Routed;
 use aegis_plugins::{ForeignEvent, LateEvent, RequestHead};
 use aegis_telemetry::events::WafEvent;
 use aegis_telemetry::metrics::WafVerdict;
-use aegis_telemetry::ring::{self, Entry, Rule};
+use aegis_telemetry::ring::{self, By, Entry, Rule};
 use aegis_verdicts::FaultKind;
 use pingora_proxy::Session;
 use serde::Deserialize;
@@ -29,6 +29,7 @@ struct Message {
     /// Why the request was not inspected whole.
     message: String,
     rules: Vec<Rule>,
+    by: Option<Box<By>>,
 }
 
 /// Writes down what the module said; what does not read as a message is nothing the module could be held to.
@@ -101,6 +102,7 @@ fn entry(
         threshold: message.threshold,
         micros: u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX),
         detail: message.message,
+        by: message.by,
     }
 }
 
@@ -134,7 +136,7 @@ pub(crate) fn stopped(session: &Session, ctx: &Ctx, fault: Fault) {
         || host.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()),
         |authority| Some(authority.as_str().to_owned()),
     );
-    ring::global().push(Entry {
+    ring::keep(Entry {
         request_id: ctx.id.as_str().to_owned(),
         time_ms: millis(ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default()),
         client: ctx.client_text().to_owned(),
@@ -153,6 +155,7 @@ pub(crate) fn stopped(session: &Session, ctx: &Ctx, fault: Fault) {
         threshold: 0,
         micros: 0,
         detail: why,
+        by: None,
     });
 }
 
@@ -183,7 +186,7 @@ pub fn late(event: LateEvent) {
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let head = &event.head;
-    ring::global().push(Entry {
+    ring::keep(Entry {
         request_id: text(&head.request_id),
         time_ms: millis(head.received.duration_since(UNIX_EPOCH).unwrap_or_default()),
         client: head.source.ip().to_canonical().to_string(),
@@ -202,5 +205,6 @@ pub fn late(event: LateEvent) {
         threshold: message.threshold,
         micros: 0,
         detail: message.message,
+        by: message.by,
     });
 }

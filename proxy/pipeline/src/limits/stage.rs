@@ -144,6 +144,7 @@ fn exceeded(
         threshold: 0,
         micros: 0,
         detail: String::new(),
+        by: None,
     };
     LimitExceeded {
         limit: &policy.metrics,

@@ -37,7 +37,7 @@ impl<F: FnOnce() -> ring::Entry> RequestBanned<F> {
             client = entry.client,
             "banned client refused"
         );
-        ring::global().push(entry);
+        ring::keep(entry);
     }
 }
 
@@ -168,7 +168,7 @@ impl AdminWrite<'_> {
         );
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let time_ms = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
-        ring::global().push(ring::Entry {
+        ring::keep(ring::Entry {
             request_id: format!("audit-{time_ms}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)),
             time_ms,
             client: self.who.to_owned(),
@@ -191,6 +191,7 @@ impl AdminWrite<'_> {
             threshold: 0,
             micros: 0,
             detail: String::new(),
+            by: None,
         });
     }
 }

@@ -107,5 +107,7 @@ func judge(engine *waf.Engine, policy *waf.Policy, in *suite.Stage) ([]json.RawM
 		}
 		told(v)
 	}
-	return events, session.End()
+	last, err := session.End()
+	told(waf.Verdict{Event: last})
+	return events, err
 }

@@ -56,6 +56,7 @@ pub fn waf_off() -> Waf {
         outbound_threshold: 4,
         exclude_rules: vec![],
         exclude_targets: vec![],
+        seclang_before: vec![],
         seclang: vec![],
         inspect_response: Inspect::Off,
         text_max: 131_072,
