@@ -158,6 +158,7 @@ fn values(route: &Route) -> Value {
         say("waf.seclang_before", json!(waf.seclang_before));
         say("waf.seclang", json!(waf.seclang));
         say("waf.inspect_response", json!(inspect(waf.inspect_response)));
+        say("waf.measure_every", json!(waf.measure_every));
         say("waf.text_max", json!(waf.text_max));
         say("waf.held_max", json!(waf.held_max));
         say("waf.over_limit", json!(over_limit(waf.over_limit)));

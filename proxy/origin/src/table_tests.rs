@@ -29,6 +29,7 @@ fn route(path: &str, methods: &[&str]) -> Arc<Route> {
             seclang_before: vec![],
             seclang: vec![],
             inspect_response: Inspect::Off,
+            measure_every: 0,
             text_max: 0,
             held_max: 0,
             over_limit: OverLimit::Reject,

@@ -141,6 +141,7 @@ pub(crate) fn policy(waf: &Waf) -> (u64, Bytes) {
             Inspect::Body => "body",
         },
         "response_max": waf.response_max,
+        "measure_every": waf.measure_every,
     })
     .to_string();
     (number(&json), json.into())

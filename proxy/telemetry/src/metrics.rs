@@ -155,6 +155,8 @@ metrics! {
     ACCESS_LOG_DROPPED: IntCounter = counter("aegis_access_log_dropped_total", "Access log lines lost");
     /// Lines of the event log lost because the queue was full or the target refused them.
     EVENT_LOG_DROPPED: IntCounter = counter("aegis_event_log_dropped_total", "Event log lines lost");
+    /// Security events that were not written to disk because the queue was full or the disk refused them.
+    EVENTS_KEPT_DROPPED: IntCounter = counter("aegis_events_kept_dropped_total", "Security events a restart will not remember");
     /// Log lines held back because an event came too often.
     LOG_SUPPRESSED: IntCounter = counter("aegis_log_suppressed_total", "Log lines held back because one event came too often");
     /// Bytes of request bodies held for a verdict.

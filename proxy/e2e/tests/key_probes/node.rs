@@ -113,6 +113,16 @@ rows! {
         });
         assert_eq!(there, [0, 1]);
     }
+    "node.log.events_kept" a_restart_remembers_them {
+        let origin = Origin::start(|_| Reply::text("hello"));
+        let found = [json!("64MiB"), json!(0)].map(|kept| {
+            let mut aegis = Aegis::before(&origin).waf().set("node.log.events_kept", kept).start();
+            let id = aegis.get("/?q=1%27%20OR%20%271%27=%271%27--%20").header("x-request-id").to_owned();
+            aegis.restart_orderly();
+            aegis.admin(&format!("/events?request={id}"))["status"] == 403
+        });
+        assert_eq!(found, [true, false]);
+    }
     "node.log.level" less_severe_lines_are_left_out {
         let said = each("node.log.level", [json!("info"), json!("error")], |aegis, _| aegis.output().contains("settings are live"));
         assert_eq!(said, [true, false]);

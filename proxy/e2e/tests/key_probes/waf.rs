@@ -1,7 +1,7 @@
 //! `waf:` of profiles, sites and routes: all of it in one process, a site for each value, as sites are data to the WAF.
 
 use super::{PLACES, Place};
-use aegis_testkit::{Aegis, Answer, Curl, Origin, Reply};
+use aegis_testkit::{Aegis, Answer, Curl, Origin, Reply, eventually};
 use e2e::load;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -152,7 +152,10 @@ fn table() -> Vec<Row> {
 }
 
 pub(crate) fn rows() -> Vec<String> {
-    let keys = table().into_iter().map(|row| row.key).chain(["on_error"]);
+    let keys = table()
+        .into_iter()
+        .map(|row| row.key)
+        .chain(["on_error", "measure_every"]);
     let keys = keys.flat_map(|key| PLACES.map(|place| place.path("waf", key)));
     keys.chain([
         "sites[].waf.profile".to_owned(),
@@ -334,5 +337,39 @@ fn on_error_denies_or_allows_when_the_sandbox_has_no_room() {
         let seen = load::http1(&url, &host, 200, 50);
         assert_eq!(seen.failed > 0, denies, "{host}: {seen:?}");
         assert_eq!(seen.other, 0, "{host}: {seen:?}");
+    }
+}
+
+#[test]
+fn rules_are_measured_of_one_request_in_so_many() {
+    let origin = origin();
+    for place in PLACES {
+        let measured = [0, 1].map(|every| {
+            let values = json!({ "measure_every": every });
+            let mut builder = Aegis::before(&origin).set(
+                "sites",
+                json!([place.site("waf", &values, "a.test", &origin.url(), "measured")]),
+            );
+            if matches!(place, Place::Profile) {
+                builder = builder.set("profiles.waf", json!({ "measured": values }));
+            }
+            let aegis = builder.start();
+            for _ in 0..3 {
+                assert_eq!(asking(&aegis, "a.test").send().status, 200);
+            }
+            // Told after the answer.
+            let measured = || aegis.admin("/waf/top?by=cost")["measured"].as_u64();
+            if every == 1 {
+                eventually("three requests are measured", || {
+                    (measured() == Some(3)).then_some(())
+                });
+                let top = aegis.admin("/waf/top?by=cost&limit=1000");
+                let rules = top["rules"].as_array().unwrap();
+                assert!(rules.len() > 200, "{top:#}");
+                assert!(rules[0]["micros"].as_f64() >= rules[1]["micros"].as_f64());
+            }
+            measured()
+        });
+        assert_eq!(measured, [Some(0), Some(3)], "{place:?}");
     }
 }

@@ -98,6 +98,8 @@ settings! {
         /// Where security events go, a line of JSON each: what the WAF matched with every rule, bans, refusals of limits,
         /// changes on the admin socket; without it they are in memory only.
         events_path: Option<LogTarget> = maybe(log_target()) => optional(&["events.log"]);
+        /// Security events that are kept on disk, in the state directory, for `aegis explain` after a restart; 0 = in memory only.
+        events_kept: u64 = size(0, 1 << 30) => default("64MiB");
         /// Least severe line in the process log (stderr).
         level: Level = choice() => default("info").live();
         /// Parameters, header fields and cookies whose values no log and no security event may show, beside

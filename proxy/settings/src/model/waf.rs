@@ -48,6 +48,8 @@ overlay! {
         decompress_ratio_max: u32 = whole(1, 1_000) => default("20");
         /// Response body that is inspected.
         response_max: u64 = size(1 << 10, 1 << 30) => default("512KiB");
+        /// One request in so many has the cost of each rule measured, for `aegis waf top`; 0 = none.
+        measure_every: u32 = whole(0, 1_000_000) => default("1000");
         /// What a failure of the sandbox means for the request.
         on_error: OnError = choice() => default("deny");
     }

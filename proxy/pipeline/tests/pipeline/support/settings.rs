@@ -59,6 +59,7 @@ pub fn waf_off() -> Waf {
         seclang_before: vec![],
         seclang: vec![],
         inspect_response: Inspect::Off,
+        measure_every: 0,
         text_max: 131_072,
         held_max: 16 << 20,
         over_limit: OverLimit::Reject,
