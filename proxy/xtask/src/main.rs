@@ -52,7 +52,7 @@ enum Task {
     /// CPU a request, against nginx and bare Pingora in interleaved rounds
     BenchProxy(bench::Options),
     /// What the door costs, its memory for idle clients, and who is served while it is attacked
-    BenchDoor(bench::Options),
+    BenchDoor(bench::DoorOptions),
     /// The Core Rule Set's own regression suite, as clients send it, and the module against native Coraza
     Ftw(ftw::Options),
 }

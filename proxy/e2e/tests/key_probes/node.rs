@@ -99,7 +99,7 @@ rows! {
         assert_eq!(there, [0, 1]);
     }
     "node.log.events_path" security_events_go_there {
-        let there = each_of(|b| b.waf(), "node.log.events_path", [json!("a.log"), json!("b.log")], |aegis, _| {
+        let there = each_of(Builder::waf, "node.log.events_path", [json!("a.log"), json!("b.log")], |aegis, _| {
             let attack = "/?q=1%27%20OR%20%271%27=%271%27--%20";
             let id = aegis.get(attack).header("x-request-id").to_owned();
             let logs = ["a.log", "b.log"].map(|l| aegis.dir().join(l));
