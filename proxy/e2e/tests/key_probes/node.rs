@@ -44,7 +44,7 @@ fn each_of<T>(
 }
 
 /// Whether the peer closes within a time that is long for the short value and short for the long one.
-fn closes(mut client: Raw<std::net::TcpStream>) -> bool {
+fn closes(mut client: Raw<TcpStream>) -> bool {
     client.closes_within(Duration::from_secs(2))
 }
 
