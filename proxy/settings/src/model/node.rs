@@ -175,16 +175,17 @@ settings! {
         trusted_proxies: Vec<Network> = list(network(), 0, NETWORKS_MAX) => default("[]").live();
         /// Says that `trusted_proxies` is meant to trust half of all addresses or more; else that is refused.
         trust_everyone: bool = flag() => default("false").live();
-        /// The field in which trusted proxies name the client; best set to the one they write, since what they pass on
-        /// of another one is the client's own word.
-        forwarded_field: ForwardedField = choice() => default("any").live();
+        /// The field in which trusted proxies name the client: the one they write. What they pass on of another one is the
+        /// client's own word.
+        forwarded_field: ForwardedField = choice() => default("x-forwarded-for").live();
     }
 }
 
 choices! {
     /// The field that names a client.
     pub enum ForwardedField {
-        /// Either; where both came and differ, they are believed as far as they agree.
+        /// Either; where both came and differ, they are believed as far as they agree. Only for proxies that write or drop
+        /// both: else a client can send the other one, and pass for his proxy.
         Any = "any",
         /// `X-Forwarded-For`, with `X-Forwarded-Proto` and `X-Forwarded-Host`.
         XForwardedFor = "x-forwarded-for",

@@ -30,7 +30,7 @@ pub fn client() -> model::Client {
         h2_streams_max: 128,
         trusted_proxies: vec![],
         trust_everyone: false,
-        forwarded_field: model::ForwardedField::Any,
+        forwarded_field: model::ForwardedField::XForwardedFor,
     }
 }
 
