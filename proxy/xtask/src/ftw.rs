@@ -38,11 +38,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     over_http.and(differential)
 }
 
-/// What goes through a running `aegis`: the suite, and policies as data against policies compiled.
+/// What goes through a running `aegis`: the suite, policies as data against policies compiled, ways around a WAF.
 pub(crate) fn over_http() -> Result<()> {
     let whole = suite(&[]);
     let policies = suite(&["-policies", "-every", POLICIES_EVERY]);
-    whole.and(policies)
+    let bypasses = suite(&["-bypass"]);
+    whole.and(policies).and(bypasses)
 }
 
 /// Runs the program that sends the suite; it prints its RESULT lines.
@@ -53,7 +54,7 @@ fn suite(args: &[&str]) -> Result<()> {
     steps::run(
         Command::new("go")
             .current_dir(sources)
-            .args(["build", "-o"])
+            .args(["build", "-tags", "no_fs_access", "-o"])
             .arg(&program)
             .arg("."),
     )?;

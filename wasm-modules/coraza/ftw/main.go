@@ -3,7 +3,8 @@
 //
 // expectations.yaml has the tests whose outcome is another one here, ignored.yaml those that are not run, each with its
 // reason. With -policies it runs tests twice instead: once with a site's settings given to the rules as data, as they
-// are, and once with the same written in SecLang and compiled; the same rules have to match.
+// are, and once with the same written in SecLang and compiled; the same rules have to match. With -bypass it runs a table of
+// ways around a WAF, most of them also through native Coraza.
 package main
 
 import (
@@ -23,7 +24,7 @@ const (
 type options struct {
 	binary, state, only string
 	every               int
-	policies            bool
+	policies, bypass    bool
 }
 
 func main() {
@@ -33,8 +34,12 @@ func main() {
 	flag.IntVar(&o.every, "every", 1, "run every `n`th test, and all that have an expectation of their own")
 	flag.StringVar(&o.only, "only", "", "run only tests whose id matches this `expression`, and show what they match")
 	flag.BoolVar(&o.policies, "policies", false, "compare a site's settings as data with the same settings compiled")
+	flag.BoolVar(&o.bypass, "bypass", false, "run the table of ways around a WAF")
 	flag.Parse()
 	run := o.run
+	if o.bypass {
+		run = o.bypasses
+	}
 	if o.policies {
 		run = o.compare
 	}

@@ -53,19 +53,22 @@ func startOrigin() (string, error) {
 
 // node is a running aegis.
 type node struct {
-	command *exec.Cmd
-	dir     string
-	port    int
-	events  string
-	access  string
-	output  *tail
-	ended   chan struct{}
+	command   *exec.Cmd
+	dir       string
+	port, tls int
+	events    string
+	access    string
+	output    *tail
+	ended     chan struct{}
 }
 
 // site is what the one site of a node has of its own.
 type site struct {
 	waf   map[string]any
 	files map[string]string
+	// more are other sites of the node.
+	more    []any
+	methods []string
 }
 
 func (s *site) file(name, text string) { s.files[name] = text }
@@ -76,7 +79,8 @@ func suiteSite() site {
 		waf: map[string]any{
 			"mode": "detect", "paranoia": 4, "inspect_response": "body", "seclang_before": []string{"suite.conf"},
 		},
-		files: map[string]string{"suite.conf": suiterules.SecLang + marker},
+		files:   map[string]string{"suite.conf": suiterules.SecLang + marker},
+		methods: methods,
 	}
 }
 
@@ -96,7 +100,10 @@ func (o *options) start(origin string, s site) (*node, error) {
 	if n.port, err = freePort(); err != nil {
 		return nil, err
 	}
-	settings, err := json.MarshalIndent(n.settings(state, origin, s.waf), "", " ")
+	if n.tls, err = freePort(); err != nil {
+		return nil, err
+	}
+	settings, err := json.MarshalIndent(n.settings(state, origin, s), "", " ")
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +147,7 @@ func (o *options) start(origin string, s site) (*node, error) {
 }
 
 // settings are plain ones, as an operator could write them.
-func (n *node) settings(state, origin string, waf map[string]any) map[string]any {
+func (n *node) settings(state, origin string, s site) map[string]any {
 	return map[string]any{
 		"version": 1,
 		"node": map[string]any{
@@ -150,11 +157,14 @@ func (n *node) settings(state, origin string, waf map[string]any) map[string]any
 			"plugins": map[string]any{"wait_max": "10s"},
 			"log":     map[string]any{"access": "json", "access_path": n.access, "events_path": n.events, "level": "warn"},
 		},
-		"listeners": []any{map[string]any{"address": fmt.Sprintf("127.0.0.1:%d", n.port)}},
-		"sites": []any{map[string]any{
-			"hosts": []string{"*"}, "origin": origin, "methods": methods,
-			"cache": map[string]any{"enabled": false}, "waf": waf,
-		}},
+		"listeners": []any{
+			map[string]any{"address": fmt.Sprintf("127.0.0.1:%d", n.port)},
+			map[string]any{"address": fmt.Sprintf("127.0.0.1:%d", n.tls), "tls": map[string]any{}},
+		},
+		"sites": append([]any{map[string]any{
+			"hosts": []string{"*"}, "origin": origin, "methods": s.methods,
+			"cache": map[string]any{"enabled": false}, "waf": s.waf,
+		}}, s.more...),
 	}
 }
 

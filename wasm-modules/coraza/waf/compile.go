@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"aegis-coraza/rules"
+
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/debuglog"
 )
@@ -16,9 +18,9 @@ import (
 func (c *Config) own() []Seclang { return slices.Concat(c.Before, c.Seclang) }
 
 func compile(c *Config, files int, log debuglog.Logger) (coraza.WAF, error) {
-	w := coraza.NewWAFConfig().WithRootFS(rules{}).WithDebugLogger(log).WithDirectives(prelude)
+	w := coraza.NewWAFConfig().WithRootFS(rules.FS{}).WithDebugLogger(log).WithDirectives(prelude)
 	before, own := min(files, len(c.Before)), c.own()
-	place := slices.Index(c.Directives, crsRules)
+	place := slices.Index(c.Directives, rules.Core)
 	if place < 0 {
 		place = len(c.Directives)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"aegis-coraza/rules"
 	"aegis-coraza/suite"
 )
 
@@ -45,7 +46,7 @@ func run(e *Engine, p *Policy, in *suite.Stage) ([]int, error) {
 // suiteEngine compiles the default directives with what the suite sets.
 func suiteEngine(t *testing.T) *Engine {
 	t.Helper()
-	e, err := NewEngine(&Config{Directives: suite.Directives(DefaultDirectives())})
+	e, err := NewEngine(&Config{Directives: suite.Directives(rules.Default())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+
+	"aegis-coraza/rules"
 )
 
 var compiled = sync.OnceValues(func() (*Engine, error) {
@@ -576,7 +578,7 @@ func TestSecretsStayOutOfEvents(t *testing.T) {
 }
 
 func TestOwnSecLangIsNamedWhenItIsBroken(t *testing.T) {
-	_, err := NewEngine(&Config{Directives: DefaultDirectives(), Seclang: []Seclang{
+	_, err := NewEngine(&Config{Directives: rules.Default(), Seclang: []Seclang{
 		{Name: "good.conf", Text: `SecAction "id:1001,phase:1,pass,nolog"`},
 		{Name: "bad.conf", Text: `SecRule NO_SUCH_VARIABLE "@rx x" "id:1002,phase:1,deny"`},
 		{Name: "later.conf", Text: `SecAction "id:1003,phase:1,pass,nolog"`},
@@ -597,7 +599,7 @@ func TestFilesBeforeTheRulesAreItsSetupAndAreNamedWhenTheyAreBroken(t *testing.T
 	}
 	setup := Seclang{Name: "setup.conf", Text: `SecAction "id:900200,phase:1,pass,nolog,setvar:'tx.allowed_methods=GET PUT'"`}
 	after := Seclang{Name: "own.conf", Text: `SecRule REQUEST_URI "@beginsWith /old" "id:1001,phase:1,deny,status:410,log,msg:'gone'"`}
-	e, err := NewEngine(&Config{Directives: DefaultDirectives(), Before: []Seclang{setup}, Seclang: []Seclang{after}})
+	e, err := NewEngine(&Config{Directives: rules.Default(), Before: []Seclang{setup}, Seclang: []Seclang{after}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -608,7 +610,7 @@ func TestFilesBeforeTheRulesAreItsSetupAndAreNamedWhenTheyAreBroken(t *testing.T
 	if v.Status != 410 || ev.By == nil || *ev.By != (EventBy{1001, "gone"}) {
 		t.Errorf("%+v %+v", v, ev)
 	}
-	_, err = NewEngine(&Config{Directives: DefaultDirectives(), Before: []Seclang{setup, {Name: "bad.conf", Text: "\nSecNo Such"}}, Seclang: []Seclang{after}})
+	_, err = NewEngine(&Config{Directives: rules.Default(), Before: []Seclang{setup, {Name: "bad.conf", Text: "\nSecNo Such"}}, Seclang: []Seclang{after}})
 	if err == nil || !strings.HasPrefix(err.Error(), "bad.conf:2: ") {
 		t.Fatal(err)
 	}
@@ -616,7 +618,7 @@ func TestFilesBeforeTheRulesAreItsSetupAndAreNamedWhenTheyAreBroken(t *testing.T
 
 func TestRulesOfTheLoggingPhaseAreToldAtTheEnd(t *testing.T) {
 	scores := Seclang{Name: "before.conf", Text: `SecDefaultAction "phase:5,log,auditlog,pass"`}
-	e, err := NewEngine(&Config{Directives: DefaultDirectives(), Before: []Seclang{scores}})
+	e, err := NewEngine(&Config{Directives: rules.Default(), Before: []Seclang{scores}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -636,7 +638,7 @@ func TestRulesOfTheLoggingPhaseAreToldAtTheEnd(t *testing.T) {
 }
 
 func TestOwnSecLangActsAndCannotTurnTheEngineOff(t *testing.T) {
-	e, err := NewEngine(&Config{Directives: DefaultDirectives(), Seclang: []Seclang{
+	e, err := NewEngine(&Config{Directives: rules.Default(), Seclang: []Seclang{
 		{Name: "own.conf", Text: "SecRuleEngine Off\nSecRule REQUEST_URI \"@beginsWith /old\" \"id:1001,phase:1,deny,status:410,log,msg:'gone'\"\n" +
 			"SecRule REQUEST_URI \"@beginsWith /moved\" \"id:1002,phase:1,redirect:'https://example.com/new',status:301,log,msg:'moved'\""},
 	}})
@@ -697,8 +699,12 @@ func TestTheRecommendedConfigurationIsTheOneOfThisCoraza(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(want, recommended) {
-		t.Error("copy coraza.conf-recommended from the module to waf/conf")
+	have, err := rules.FS{}.ReadFile("@coraza.conf-recommended")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(want, have) {
+		t.Error("copy coraza.conf-recommended from the module to rules/conf")
 	}
 }
 
