@@ -108,7 +108,7 @@ func judge(engine *waf.Engine, policy *waf.Policy, in *suite.Stage) ([]json.RawM
 		}
 		told(v)
 	}
-	last, err := session.End()
-	told(waf.Verdict{Event: last})
+	// What the logging phase says comes after the verdicts, which are what is compared here.
+	_, err = session.End()
 	return events, err
 }
