@@ -1,7 +1,7 @@
 //! From a route's WAF settings to what the WAF module takes: its rules are compiled once for a profile, and everything
 //! else a site may choose is data to each transaction.
 
-use aegis_plugins::{Inspect, PluginSpec, limits};
+use aegis_plugins::{Inspect, Instances, PluginSpec, Properties, limits};
 use aegis_settings::resolved::{Compressed, OverLimit, Site, Waf, WafMode};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -19,8 +19,8 @@ const DEADLINE_PER_KIB: Duration = Duration::from_millis(20);
 const MEMORY_MAX: u64 = 256 << 20;
 /// Longest body a route can have held for it; what a route does hold is its own affair.
 const BODY_MAX: u64 = 1 << 30;
-/// The number of a policy that no route has, for whoever asks the WAF about no route's request.
-pub const NO_POLICY: u64 = u64::MAX;
+/// The number of a policy that no route has.
+const NO_POLICY: u64 = u64::MAX;
 /// The name in metrics and events.
 pub const NAME: &str = "waf";
 
@@ -65,14 +65,18 @@ impl Profile {
             .collect()
     }
 
-    /// What the plugin host runs for it.
+    /// What the plugin host runs for it, in instances that serve so many requests each.
     ///
     /// Equal rules give equal specs wherever their files lie, and so do routes that differ in their bounds: the host
     /// compiles them once.
     ///
     /// # Errors
     /// A SecLang file cannot be read.
-    pub fn spec(&self, module: &Path) -> Result<PluginSpec, Unreadable> {
+    pub fn spec(
+        &self,
+        module: &Path,
+        requests_per_instance: u32,
+    ) -> Result<PluginSpec, Unreadable> {
         let mut files = Vec::with_capacity(self.seclang.len());
         let mut names = BTreeSet::new();
         for path in &self.seclang {
@@ -99,7 +103,20 @@ impl Profile {
             http_call: Vec::new(),
             inspect: Inspect::Body,
             body_max: BODY_MAX,
+            instances: Instances::Recycled {
+                requests: requests_per_instance,
+                warm_up: Some(Arc::new(plain())),
+            },
         })
+    }
+}
+
+/// What the WAF is told of a request that is of no site: its own defaults.
+#[must_use]
+pub fn plain() -> Properties {
+    Properties {
+        waf_policy: Some((NO_POLICY, Bytes::from_static(b"{}"))),
+        ..Properties::default()
     }
 }
 
@@ -147,7 +164,7 @@ mod tests {
         let profile = Profile {
             seclang: seclang.to_vec(),
         };
-        let spec = profile.spec(Path::new("waf.wasm")).expect("readable");
+        let spec = profile.spec(Path::new("waf.wasm"), 64).expect("readable");
         String::from_utf8_lossy(&spec.config).into_owned()
     }
 
