@@ -46,9 +46,9 @@ pub(crate) enum Command {
     /// Say whether an address is banned, by whom, why and until when
     Why(Why),
     /// Turn an address or a network away
-    Ban(Put),
+    Ban(Ban),
     /// Let an address or a network in, whatever rules say
-    Allow(Put),
+    Allow(Allow),
     /// Take back a ban or an allow
     Unban(Unban),
     /// Bans and allows in force
@@ -77,10 +77,31 @@ Examples:
   aegis ban 203.0.113.9                                 a day, on every site
   aegis ban 203.0.113.0/24 --for 10m --reason scans
   aegis ban 2001:db8:1:2::/64 --site shop.example.com --for ever
-  aegis allow 198.51.100.7                              whatever rules say
 
 A ban that covers the address you are connected from, or what this node needs (its own addresses, trusted proxies, origins,
 its gateway), is refused without --force.")]
+pub(crate) struct Ban {
+    #[command(flatten)]
+    pub(crate) put: Put,
+    /// Also what may not be banned
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  aegis allow 198.51.100.7                              a day, whatever rules say
+  aegis allow 198.51.100.0/24 --for ever --reason office
+  aegis allow 198.51.100.7 --site shop.example.com      on that site only
+
+Limits and the WAF hold for whom you allow too.")]
+pub(crate) struct Allow {
+    #[command(flatten)]
+    pub(crate) put: Put,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Put {
     /// Address or network: IPv4 /8 to /32, IPv6 /32 to /128
     #[arg(value_name = "IP|NETWORK")]
@@ -94,9 +115,6 @@ pub(crate) struct Put {
     /// Why, for whoever asks later
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// Also what may not be banned
-    #[arg(long)]
-    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) asking: Asking,
 }

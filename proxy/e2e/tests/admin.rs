@@ -76,7 +76,11 @@ fn a_change_needs_a_token_with_the_role_and_each_try_is_written_down() {
         "ops"
     );
     let output = aegis.output();
-    for part in ["denied", "who=\"ops\"", "ban 203.0.113.9 for 1d: by hand"] {
+    for part in [
+        "denied",
+        "who=\"ops\"",
+        "detail=\"ban 203.0.113.9 for 1d: by hand",
+    ] {
         assert!(output.contains(part), "{part}: {output}");
     }
     for secret in [OPS, EYE, "hunter2"] {

@@ -37,8 +37,6 @@ pub struct Ctx {
     /// The one configuration this request is served by; `None` while the node starts.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) place: Option<Place>,
-    /// Asked by ourselves, to renew what is stored.
-    pub(crate) is_refresh: bool,
     /// What the limits of its route said.
     pub(crate) limits: Asked,
     /// Why it got a page.
@@ -92,7 +90,6 @@ impl Ctx {
             is_subrequest: false,
             snapshot: None,
             place: None,
-            is_refresh: false,
             limits: Asked::default(),
             fault: None,
             more: None,
@@ -113,7 +110,6 @@ impl Ctx {
         self.connection = connection(session);
         self.is_subrequest = session.is_subrequest();
         self.snapshot = live.snapshot();
-        self.is_refresh = session.is_subrequest();
         let starting;
         let node = match &self.snapshot {
             Some(snapshot) => &snapshot.node,

@@ -7,13 +7,14 @@ use crate::answer::Answer;
 use crate::ctx::Ctx;
 use crate::facts::Facts;
 use crate::fault::Fault;
+use crate::inspect::event;
 use crate::snapshot::NodeParts;
 use aegis_identity::{Connection, RequestId};
 use aegis_telemetry::events::{BanMade, BanRefused, RequestBanned};
 use aegis_telemetry::ring::{Entry, Rule};
 use aegis_verdicts::{Asked, Desk, FaultKind, Report, Sentence, Verdict};
 use std::net::IpAddr;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Ends the request of a banned client.
 pub(crate) fn ask(facts: &Facts<'_>, ctx: &Ctx) -> Result<(), Answer> {
@@ -22,7 +23,7 @@ pub(crate) fn ask(facts: &Facts<'_>, ctx: &Ctx) -> Result<(), Answer> {
     };
     let desk = &snapshot.node.verdicts;
     // What is renewed was asked for by somebody who was let in.
-    if desk.table().is_untouched() || ctx.is_refresh {
+    if desk.table().is_untouched() || ctx.is_subrequest {
         return Ok(());
     }
     let site = ctx.routed().map_or("", |routed| &routed.site.site.name);
@@ -40,18 +41,12 @@ pub(crate) fn ask(facts: &Facts<'_>, ctx: &Ctx) -> Result<(), Answer> {
 
 /// For the ring: what was asked, and the ban as its rule.
 fn entry(facts: &Facts<'_>, ctx: &Ctx, site: &str, ban: &Verdict) -> Entry {
-    let received = ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Entry {
-        request_id: ctx.request_id().to_owned(),
-        time_ms: u64::try_from(received.as_millis()).unwrap_or(u64::MAX),
-        client: ctx.client_text().to_owned(),
         method: facts.method.to_owned(),
-        scheme: ctx.scheme().to_owned(),
         host: facts.host.unwrap_or_default().to_owned(),
         target: facts.origin_form.to_owned(),
         status: Fault::Banned.status(),
         site: site.to_owned(),
-        route: String::new(),
         plugin: "verdicts".to_owned(),
         mode: "block".to_owned(),
         action: "ban".to_owned(),
@@ -61,10 +56,7 @@ fn entry(facts: &Facts<'_>, ctx: &Ctx, site: &str, ban: &Verdict) -> Entry {
             value: ban.author.name().to_owned(),
             ..Rule::default()
         }],
-        score: 0,
-        threshold: 0,
-        micros: 0,
-        detail: String::new(),
+        ..event::begun(ctx)
     }
 }
 
@@ -82,8 +74,9 @@ pub(crate) fn observe(ctx: &Ctx) {
         forwarded: ctx.is_forwarded(),
         site: ctx.routed().map(|routed| &*routed.site.site.name),
         request: ctx.request_id(),
+        id: ctx.id.as_str(),
     };
-    if !ctx.is_refresh && ctx.connection().is_some() {
+    if !ctx.is_subrequest && ctx.connection().is_some() {
         tell(&snapshot.node.verdicts, &report);
     }
 }
@@ -102,6 +95,7 @@ pub(crate) fn observe_refused(
             forwarded: connection.is_told(),
             site: None,
             request: id.as_str(),
+            id: id.as_str(),
         };
         tell(&node.verdicts, &report);
     }
@@ -131,7 +125,7 @@ fn tell(desk: &Desk, report: &Report<'_>) {
                 rule,
                 prefix: &prefix,
                 site: report.site.filter(|_| !ban.is_of_node()),
-                seconds: ban.length().unwrap_or_default() / 1000,
+                seconds: put.made.length().unwrap_or_default() / 1000,
                 request: report.request,
                 evicted: put.evicted.is_some(),
             }

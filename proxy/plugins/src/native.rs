@@ -208,11 +208,14 @@ impl Operators {
             Some(copied) => copied.get(at)?,
             None => self.known.get(at)?.as_ref()?,
         };
-        if !pattern.takes(value.len()) {
+        if !pattern.takes(value) {
             limits::hit("plugin_pattern_value");
             return None;
         }
         let caches = self.caches.get_or_insert_with(|| patterns.borrow());
+        if !caches.fits() {
+            *caches = Caches::default();
+        }
         caches.searched = caches.searched.saturating_add(value.len());
         Some(pattern.search(at, &mut caches.memory, value, groups))
     }

@@ -32,15 +32,16 @@ pub(crate) fn run(core: &Core) {
 
 fn one(job: Job) {
     let plugin = job.plugin.clone();
+    if let Task::Request(request) = &job.task
+        && request.waiter.gone()
+    {
+        // It may have been let through in place of another that waits for an instance.
+        return plugin.unpark();
+    }
     let Some(job) = plugin.with_spare(job) else {
         return;
     };
     let found = match &job.task {
-        Task::Request(request) if request.waiter.gone() => {
-            // It may have been let through in place of another that waits for an instance.
-            plugin.unpark();
-            None
-        }
         Task::Request(_) => plugin.acquire(job),
         Task::Bound(slot, _) => {
             let slot = slot.clone();

@@ -36,11 +36,15 @@ impl From<Level> for LevelFilter {
     }
 }
 
+/// Where changes by an operator are written, at every level of the log.
+pub(crate) const AUDIT: &str = "aegis::audit";
+
 fn filter(level: Level) -> Targets {
     let level = LevelFilter::from(level);
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("aegis", level)
+        .with_target(AUDIT, level.max(LevelFilter::INFO))
 }
 
 static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();

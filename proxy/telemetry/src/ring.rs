@@ -45,8 +45,12 @@ impl Kept {
 
     /// Takes out an earlier event of the same request and plugin.
     fn take_near(&mut self, entry: &Entry) -> Option<Arc<Entry>> {
-        let is_same =
-            |other: &Entry| other.request_id == entry.request_id && other.plugin == entry.plugin;
+        // An id that a proxy let through is the client's to choose, and many requests may have one.
+        let is_same = |other: &Entry| {
+            other.request_id == entry.request_id
+                && other.plugin == entry.plugin
+                && (other.time_ms, &other.client) == (entry.time_ms, &entry.client)
+        };
         let near = self.entries.iter().enumerate().rev().take(NEAR);
         let (place, _) = near.into_iter().find(|(_, (_, other))| is_same(other))?;
         let (bytes, earlier) = self.entries.remove(place)?;

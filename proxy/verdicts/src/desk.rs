@@ -143,7 +143,7 @@ impl Desk {
         if let Some(evicted) = &put.evicted {
             told.removed(evicted);
         }
-        told.put(verdict, put.replaced.as_ref());
+        told.put(&put.made, put.replaced.as_ref());
         Ok((put, told.number))
     }
 

@@ -126,6 +126,7 @@ fn fault(desk: &Desk, from: &str, request: &str, at: Instant) -> Option<Sentence
         forwarded: false,
         site: Some("shop"),
         request,
+        id: request,
     };
     desk.report(&report, at)
 }

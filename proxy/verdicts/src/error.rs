@@ -38,11 +38,6 @@ pub enum VerdictError {
         /** What that is. */
         what: String,
     },
-    /// A ban would hit the one who makes it.
-    #[error(
-        "a ban of {0} covers the address you are connected from: narrow it, or force it if you mean it"
-    )]
-    Yourself(Prefix),
     /// An operator said otherwise.
     #[error("an operator's verdict on {0} stands against it: a rule cannot change that")]
     OperatorHolds(Prefix),

@@ -21,7 +21,7 @@
 //! **Never banned**: loopback and the prefixes a table is made with (trusted proxies, own addresses, origins). A ban
 //! that touches one is refused, unless an operator forces it.
 //!
-//! **Seam to the kernel**: a ban made from an address that somebody else told us (`X-Forwarded-For`) is
+//! **Seam to the kernel**: a rule's ban made from an address that somebody else told us (`X-Forwarded-For`) is
 //! [`Verdict::l7_only`]: it says nothing about the socket's peer, which is a proxy many share. Only what
 //! [`Verdict::may_go_lower`] may be enforced below HTTP: [`Desk::watch`] tells it as it changes.
 //!

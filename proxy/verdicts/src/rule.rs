@@ -70,8 +70,10 @@ pub struct Report<'a> {
     pub forwarded: bool,
     /// On which site; `None` before one is known.
     pub site: Option<&'a str>,
-    /// The request's id.
+    /// The request's id, as logs and pages show it. A proxy before us may have let the client choose it.
     pub request: &'a str,
+    /// What we call the request ourselves: one that is reported twice is known by it.
+    pub id: &'a str,
 }
 
 impl Rule {

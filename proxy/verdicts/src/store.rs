@@ -73,6 +73,10 @@ impl Store {
             }
         }
         found.verdicts = kept.into_values().collect();
+        // If there is no longer room for all, the rules' bans are left out.
+        found
+            .verdicts
+            .sort_by_key(|verdict| !verdict.author.is_operator());
         found
     }
 

@@ -6,7 +6,6 @@ use crate::lengths::Lengths;
 use crate::shards::Shards;
 use crate::{Kind, Millis, NeverBan, Prefix, Scope, Verdict, VerdictError};
 use parking_lot::{Mutex, RwLock};
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 mod judge;
@@ -34,15 +33,15 @@ struct Index {
 /// How a verdict is to be taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// An operator means it: also against what is never banned, and against himself.
+    /// An operator means it: also against what is never banned.
     pub force: bool,
-    /// Where the one who makes it is connected from.
-    pub made_from: Option<IpAddr>,
 }
 
 /// What became of a new verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Put {
+    /// The one that holds now.
+    pub made: Verdict,
     /// The one on the same prefix and scope before.
     pub replaced: Option<Verdict>,
     /// The rules' ban that had to go for it.
@@ -108,11 +107,17 @@ impl Table {
         })
     }
 
-    /// Takes a verdict in; one on the same prefix and scope is replaced.
+    /// Takes a verdict in; one on the same prefix and scope is replaced. Where both are bans by rules, the one that is left
+    /// holds for as long and as far as either would.
     ///
     /// # Errors
     /// [`VerdictError`] when it is not well-formed, bans what may not be banned, contradicts an operator, or has no room.
-    pub fn put(&self, verdict: Verdict, terms: Terms, now: Millis) -> Result<Put, VerdictError> {
+    pub fn put(
+        &self,
+        mut verdict: Verdict,
+        terms: Terms,
+        now: Millis,
+    ) -> Result<Put, VerdictError> {
         verdict.check()?;
         if verdict.until.is_some_and(|until| until <= now) {
             return Err(VerdictError::Until("in the past"));
@@ -120,12 +125,6 @@ impl Table {
         let forced = terms.force && verdict.author.is_operator();
         if verdict.kind == Kind::Ban && !forced {
             self.never_ban.read().check(verdict.prefix)?;
-            if terms
-                .made_from
-                .is_some_and(|from| verdict.prefix.contains(from))
-            {
-                return Err(VerdictError::Yourself(verdict.prefix));
-            }
         }
         let mut books = self.books.lock();
         if !verdict.author.is_operator()
@@ -135,13 +134,16 @@ impl Table {
         }
         let replaced = self.find(verdict.prefix, &verdict.scope);
         if let Some(old) = &replaced {
+            verdict.take_over(&old.verdict(), now);
             self.drop_entry(&mut books, old);
         }
         let evicted = self.make_room(&mut books, now)?;
         let index = self.grown();
         index.lengths.add(&verdict.prefix);
+        let made = verdict.clone();
         index.shards.insert(books.enter(verdict));
         Ok(Put {
+            made,
             replaced: replaced.map(|entry| entry.verdict()),
             evicted: evicted.map(|entry| entry.verdict()),
         })

@@ -201,7 +201,7 @@ fn readers_see_a_standing_ban_whatever_writers_do_beside_it() {
         let writer = scope.spawn(|| {
             for n in 0..5_000_u32 {
                 let address = std::net::Ipv4Addr::from_bits(0xC000_0000 | n);
-                let prefix = Prefix::from(IpAddr::V4(address)).to_string();
+                let prefix = Prefix::from(std::net::IpAddr::V4(address)).to_string();
                 let other = ban(&prefix, "rule:r");
                 let (prefix, put) = (other.prefix, put(&table, other));
                 if put.is_ok() && n % 2 == 0 {

@@ -126,7 +126,9 @@ fn on_the_same_prefix_an_allow_of_one_scope_beats_a_ban_of_another() {
         put(&table, on("shop", verdict(shop, "192.0.2.7", "bob"))).unwrap();
         assert_eq!(holds(&table, "192.0.2.7", SHOP), Some(Kind::Allow));
         assert_eq!(holds(&table, "192.0.2.7", BLOG), Some(node));
-        assert_eq!(holds(&table, "192.0.2.7", Asked::Connection), Some(node));
+        // Whom an operator lets into one site has to be able to connect.
+        let connection = holds(&table, "192.0.2.7", Asked::Connection);
+        assert_eq!(connection, Some(Kind::Allow));
     }
 }
 
@@ -170,10 +172,7 @@ fn what_may_never_be_banned_is_refused_unless_an_operator_forces_it() {
                 matches!(refused, VerdictError::Protected { .. }),
                 "{prefix}: {refused}"
             );
-            let force = Terms {
-                force: true,
-                made_from: None,
-            };
+            let force = Terms { force: true };
             let forced = table.put(ban(prefix, by), force, NOW);
             assert_eq!(forced.is_ok(), by == "ann", "{prefix} by {by}");
             assert!(
@@ -192,19 +191,39 @@ fn what_may_never_be_banned_is_refused_unless_an_operator_forces_it() {
 }
 
 #[test]
-fn an_operator_does_not_shut_himself_out_by_accident() {
+fn of_two_rules_bans_on_one_network_the_longer_and_the_wider_holds() {
     let table = table(100);
-    let from = |force| Terms {
-        force,
-        made_from: Some("192.0.2.9".parse().unwrap()),
+    let ends = |until, l7_only| Verdict {
+        until: Some(until),
+        l7_only,
+        ..ban("192.0.2.7", "rule:a")
     };
-    let network = || ban("192.0.2.0/24", "ann");
-    assert_eq!(
-        table.put(network(), from(false), NOW),
-        Err(VerdictError::Yourself(network().prefix))
+    put(&table, ends(NOW + 600, false)).unwrap();
+    let made = put(
+        &table,
+        Verdict {
+            author: Author::Rule("b".into()),
+            ..ends(NOW + 60, true)
+        },
     );
-    assert!(table.put(ban("192.0.2.8", "ann"), from(false), NOW).is_ok());
-    assert!(table.put(network(), from(true), NOW).is_ok());
+    let made = made.unwrap().made;
+    assert_eq!((made.until, made.l7_only), (Some(NOW + 600), false));
+    assert_eq!(made.author.name(), "b");
+    // One that has ended adds nothing, and an operator's word is taken as it is.
+    let later = table
+        .put(ends(NOW + 700, true), Terms::default(), NOW + 650)
+        .unwrap()
+        .made;
+    assert_eq!((later.until, later.l7_only), (Some(NOW + 700), true));
+    let by_hand = table.put(
+        Verdict {
+            author: Author::Operator("ann".into()),
+            ..ends(NOW + 660, true)
+        },
+        Terms::default(),
+        NOW + 650,
+    );
+    assert_eq!(by_hand.unwrap().made.until, Some(NOW + 660));
 }
 
 #[test]

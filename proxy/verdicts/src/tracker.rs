@@ -71,7 +71,7 @@ impl Tracker {
         ];
         let site = report.site.unwrap_or_default().as_bytes();
         let key = self.hash(of_rule.into_iter().chain([&[0][..], site]));
-        let request = self.hash([report.request.as_bytes()]).0;
+        let request = self.hash([report.id.as_bytes()]).0;
         let (length, forwarded) = self.faults.with(key, now, |faults| {
             faults.forwarded |= report.forwarded;
             faults.add(request, rule, now)?;

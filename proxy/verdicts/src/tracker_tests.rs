@@ -36,6 +36,7 @@ fn report<'a>(address: &str, site: &'a str, request: &'a str) -> Report<'a> {
         forwarded: false,
         site: Some(site),
         request,
+        id: request,
     }
 }
 
@@ -98,6 +99,21 @@ fn sites_addresses_and_kinds_of_fault_are_told_apart() {
         ..report("192.0.2.7", "shop", "x")
     };
     assert_eq!(tracker.report(&other, NOW), None);
+}
+
+#[test]
+fn who_names_all_his_requests_alike_is_banned_too() {
+    let tracker = tracker(spec());
+    let fault = |n: u32| {
+        let id = n.to_string();
+        let report = Report {
+            id: &id,
+            ..report("192.0.2.7", "shop", "always-the-same")
+        };
+        tracker.report(&report, NOW)
+    };
+    assert!((0..4).all(|n| fault(n).is_none()));
+    assert!(fault(4).is_some());
 }
 
 #[test]

@@ -49,7 +49,8 @@ pub struct Verdict {
     pub since: Millis,
     /// When it ends; `None` = never, which only an operator may say.
     pub until: Option<Millis>,
-    /// Made from an address somebody else told us: says nothing about the socket's peer.
+    /// Made from an address somebody else told us: says nothing about the socket's peer. An operator's never is: he may
+    /// mean the proxy itself.
     pub l7_only: bool,
     /// How many were turned away (or let in) by it.
     pub hits: u32,
@@ -78,6 +79,16 @@ impl Verdict {
     /// Whether it may be enforced where there is no HTTP: at accept, or in the kernel.
     pub fn may_go_lower(&self) -> bool {
         self.scope == Scope::Node && !self.l7_only
+    }
+
+    /// Where this one and the one it replaces are bans by rules: holds for as long, and as far down, as either would.
+    pub(crate) fn take_over(&mut self, old: &Self, now: Millis) {
+        let is_rules_ban = |one: &Self| one.kind == Kind::Ban && !one.author.is_operator();
+        let stands = old.until.is_some_and(|until| until > now);
+        if stands && is_rules_ban(old) && is_rules_ban(self) {
+            self.until = self.until.max(old.until);
+            self.l7_only &= old.l7_only;
+        }
     }
 
     /// As another clock tells it, which is so many milliseconds ahead of this one.

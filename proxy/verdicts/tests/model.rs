@@ -77,7 +77,7 @@ impl Naive {
         let concerns = |v: &&Verdict| match (&v.scope, asked) {
             (Scope::Node, Asked::Connection) => !v.l7_only,
             (Scope::Node, Asked::Request { .. }) => true,
-            (Scope::Site(_), Asked::Connection) => false,
+            (Scope::Site(_), Asked::Connection) => v.kind == Kind::Allow && v.author.is_operator(),
             (Scope::Site(there), Asked::Request { site }) => **there == *site,
         };
         let covering = self.standing(now).filter(|v| v.prefix.contains(address));
@@ -124,8 +124,20 @@ fn random_verdicts_hold_as_the_naive_list_says() {
                         Err(other) => panic!("seed {seed}: {other}"),
                         Ok(put) => {
                             assert!(!refused, "seed {seed}");
-                            assert_eq!(put.replaced, naive.remove(new.prefix, &new.scope));
-                            naive.0.push(new);
+                            let mut made = new;
+                            let old = naive.remove(made.prefix, &made.scope);
+                            if let Some(old) = &old
+                                && [old, &made]
+                                    .iter()
+                                    .all(|v| !v.author.is_operator() && v.kind == Kind::Ban)
+                                && old.until > Some(now)
+                            {
+                                made.until = made.until.max(old.until);
+                                made.l7_only = made.l7_only && old.l7_only;
+                            }
+                            assert_eq!(put.made, made, "seed {seed}");
+                            assert_eq!(put.replaced, old);
+                            naive.0.push(made);
                         }
                     }
                 }

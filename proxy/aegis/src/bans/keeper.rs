@@ -72,6 +72,7 @@ impl Keeper {
             store: None,
             kept: Arc::clone(&kept),
             unsynced: None,
+            lost: false,
             next_second: now,
             next_protect: now + PROTECT,
             not_before: now,
@@ -105,6 +106,8 @@ struct Writer {
     kept: Arc<Kept>,
     /// The last change that is written and not yet safe from a loss of power.
     unsynced: Option<u64>,
+    /// Changes were not told, so the journal lacks them; a snapshot heals that.
+    lost: bool,
     next_second: Instant,
     next_protect: Instant,
     not_before: Instant,
@@ -140,12 +143,12 @@ impl Writer {
         let entries = desk.table().stats().entries;
         metrics::VERDICTS.set(i64::try_from(entries).unwrap_or(i64::MAX));
         self.sync();
-        let lost = self.watcher.take_lost();
-        if lost {
+        if self.watcher.take_lost() {
             metrics::VERDICTS_STORE_ERRORS.inc();
+            self.lost = true;
         }
         let wanted = self.store.as_ref().is_some_and(Store::wants_snapshot);
-        if lost || (wanted && now >= self.not_before) {
+        if (self.lost || wanted) && now >= self.not_before {
             self.snapshot();
         }
         if now >= self.next_protect {
@@ -222,6 +225,7 @@ impl Writer {
         match store.snapshot(desk.table(), desk.clock().at(now), ahead) {
             Ok(()) => {
                 self.unsynced = None;
+                self.lost = false;
                 self.kept.set(number);
             }
             Err(error) => {
@@ -232,6 +236,14 @@ impl Writer {
     }
 
     fn finish(&mut self) {
+        // What was told since the last turn.
+        let mut changes = Vec::new();
+        while let Ok(Some(change)) = self.watcher.next(Duration::ZERO) {
+            changes.push(change);
+        }
+        if !changes.is_empty() {
+            self.write(changes);
+        }
         if self.store.as_ref().is_some_and(Store::has_changes) {
             self.snapshot();
         }

@@ -88,10 +88,7 @@ impl Clerk {
             l7_only: false,
             hits: 0,
         };
-        let terms = Terms {
-            force: put.force,
-            made_from: None,
-        };
+        let terms = Terms { force: put.force };
         let made = self.0.desk.put(&verdict, terms, now.now);
         let result = if made.is_ok() { "made" } else { "refused" };
         metrics::VERDICTS_MADE.with(&["operator", result]).inc();
@@ -235,9 +232,7 @@ fn prefix(text: &str) -> Result<Prefix, Refused> {
 
 fn refused(error: VerdictError) -> Refused {
     match error {
-        VerdictError::Protected { .. } | VerdictError::Yourself(_) => {
-            Refused::Unsafe(error.to_string())
-        }
+        VerdictError::Protected { .. } => Refused::Unsafe(error.to_string()),
         error => Refused::Wrong(error.to_string()),
     }
 }

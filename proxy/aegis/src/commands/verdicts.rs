@@ -3,7 +3,7 @@
 use super::client;
 use super::status::span;
 use crate::admin_client::Answer;
-use crate::cli::{List, Output, Put, Unban, Why};
+use crate::cli::{Allow, Ban, List, Output, Put, Unban, Why};
 use crate::login;
 use crate::terminal::{self, line, tame};
 use serde_json::{Value, json};
@@ -14,13 +14,21 @@ pub(super) fn why(args: &Why) -> anyhow::Result<ExitCode> {
     print(answer, args.asking.output, why_text)
 }
 
-pub(super) fn put(what: &str, args: &Put) -> anyhow::Result<ExitCode> {
+pub(super) fn ban(args: &Ban) -> anyhow::Result<ExitCode> {
+    put("ban", &args.put, args.force)
+}
+
+pub(super) fn allow(args: &Allow) -> anyhow::Result<ExitCode> {
+    put("allow", &args.put, false)
+}
+
+fn put(what: &str, args: &Put, force: bool) -> anyhow::Result<ExitCode> {
     let order = json!({
         "prefix": args.prefix,
         "site": args.site,
         "for": args.length,
         "reason": args.reason,
-        "force": args.force,
+        "force": force,
         "from": login::connected_from(),
     });
     let answer = client(&args.asking)?.tell(&format!("/{what}"), &order)?;
@@ -112,6 +120,14 @@ fn place(verdict: &Value) -> String {
     }
 }
 
+fn undo(verdict: &Value) -> String {
+    let prefix = text_of(&verdict["prefix"]);
+    match verdict["site"].as_str() {
+        Some(site) => format!("aegis unban {prefix} --site {}", tame(site)),
+        None => format!("aegis unban {prefix}"),
+    }
+}
+
 fn author(verdict: &Value) -> String {
     format!(
         "{} {}",
@@ -169,7 +185,7 @@ fn why_text(answer: &Value) -> String {
         } else {
             line!(out, "  since   {since}");
         }
-        line!(out, "  undo    aegis unban {prefix}");
+        line!(out, "  undo    {}", undo(verdict));
     }
     if let Some(what) = answer["protected"]["what"].as_str() {
         let prefix = text_of(&answer["protected"]["prefix"]);
@@ -199,7 +215,7 @@ fn put_text(answer: &Value) -> String {
             text_of(&replaced["reason"])
         );
     }
-    line!(out, "  undo    aegis unban {prefix}");
+    line!(out, "  undo    {}", undo(verdict));
     unkept(answer, &mut out);
     out
 }
@@ -308,7 +324,7 @@ mod tests {
              \x20 why     5 WAF blocks in 60 s\\u{1b}\n\
              \x20 by      rule waf, request 01JD8Z3V6Q0000000000000000\n\
              \x20 since   2026-11-20T18:04:11Z, 41 refused (requests; the connection is let in)\n\
-             \x20 undo    aegis unban 203.0.113.9\n"
+             \x20 undo    aegis unban 203.0.113.9 --site shop.example.com\n"
         );
         let none = why_text(&json!({
             "address": "127.0.0.1", "verdicts": [], "protected": { "prefix": "127.0.0.0/8", "what": "loopback" },

@@ -39,11 +39,12 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let told = |who: &str, detail: &str, result: &'static str, why: &str| {
+    let process = peer.pid;
+    let told = move |who: &str, detail: &str, result: &'static str, why: &str| {
         AdminWrite {
             what,
             who,
-            process: peer.pid,
+            process,
             detail,
             result,
             why,
@@ -72,7 +73,9 @@ where
         return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
     }
     let Ok(body) = timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await else {
-        return problem(StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+        let why = "the body did not come in time";
+        told(&who, what, "refused", why);
+        return problem(StatusCode::REQUEST_TIMEOUT, why);
     };
     let Ok(body) = body else {
         let why = "the body is more than 16 KiB, or broke off";
@@ -86,20 +89,26 @@ where
             return problem(StatusCode::BAD_REQUEST, &why);
         }
     };
-    let detail = order.told();
-    let (orders, author) = (ask.orders.clone(), who.clone());
-    let done = tokio::task::spawn_blocking(move || orders.carry_out(order, &author)).await;
-    match done {
-        Ok(Ok(value)) => {
-            told(&who, &detail, "done", "");
-            json_answer(StatusCode::OK, &value)
+    let orders = ask.orders.clone();
+    let author = who.clone();
+    // Written down where it is done: whoever asked may be gone before that, and this function with him.
+    let done = tokio::task::spawn_blocking(move || {
+        let detail = order.told();
+        let done = orders.carry_out(order, &author);
+        match &done {
+            Ok(_) => told(&author, &detail, "done", ""),
+            Err(refused) => told(&author, &detail, "refused", refused.parts().1),
         }
+        done
+    });
+    match done.await {
+        Ok(Ok(value)) => json_answer(StatusCode::OK, &value),
         Ok(Err(refused)) => {
             let (status, why) = refused.parts();
-            told(&who, &detail, "refused", why);
             problem(status, why)
         }
         Err(error) => {
+            told(&who, what, "refused", "it ended without an outcome");
             tracing::error!(%error, "a change ended without an outcome; please report it");
             problem(
                 StatusCode::INTERNAL_SERVER_ERROR,

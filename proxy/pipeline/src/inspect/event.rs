@@ -11,7 +11,7 @@ use aegis_telemetry::ring::{self, Entry, Rule};
 use aegis_verdicts::FaultKind;
 use pingora_proxy::Session;
 use serde::Deserialize;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Phases up to this one judge the request, later ones the response.
 const REQUEST_PHASES: u8 = 2;
@@ -79,11 +79,7 @@ fn entry(
 ) -> Entry {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Entry {
-        request_id: ctx.request_id().to_owned(),
-        time_ms: millis(ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default()),
-        client: ctx.client_text().to_owned(),
         method: text(&head.method),
-        scheme: ctx.scheme().to_owned(),
         host: text(&head.authority),
         target: text(&head.target),
         status: if message.enforced || message.action == "block" {
@@ -101,6 +97,18 @@ fn entry(
         threshold: message.threshold,
         micros: u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX),
         detail: message.message,
+        ..begun(ctx)
+    }
+}
+
+/// An event with what is the same for all of a request.
+pub(crate) fn begun(ctx: &Ctx) -> Entry {
+    Entry {
+        request_id: ctx.request_id().to_owned(),
+        time_ms: millis(ctx.time),
+        client: ctx.client_text().to_owned(),
+        scheme: ctx.scheme().to_owned(),
+        ..Entry::default()
     }
 }
 
@@ -135,24 +143,16 @@ pub(crate) fn stopped(session: &Session, ctx: &Ctx, fault: Fault) {
         |authority| Some(authority.as_str().to_owned()),
     );
     ring::global().push(Entry {
-        request_id: ctx.id.as_str().to_owned(),
-        time_ms: millis(ctx.time.duration_since(UNIX_EPOCH).unwrap_or_default()),
-        client: ctx.client_text().to_owned(),
         method: head.method.as_str().to_owned(),
-        scheme: ctx.scheme().to_owned(),
         host: host.unwrap_or_default(),
         target: String::from_utf8_lossy(head.raw_path()).into_owned(),
         status: fault.status(),
         site: routed.site.site.name.clone(),
         route: route.key.clone(),
         plugin: plugin.to_owned(),
-        mode: String::new(),
         action: action.to_owned(),
-        rules: Vec::new(),
-        score: 0,
-        threshold: 0,
-        micros: 0,
         detail: why,
+        ..begun(ctx)
     });
 }
 
@@ -171,8 +171,9 @@ fn too_large(routed: Routed<'_>) -> String {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Keeps an event that a module sent after its verdict; of the request it knows what the module was shown.
@@ -185,22 +186,20 @@ pub fn late(event: LateEvent) {
     let head = &event.head;
     ring::global().push(Entry {
         request_id: text(&head.request_id),
-        time_ms: millis(head.received.duration_since(UNIX_EPOCH).unwrap_or_default()),
+        time_ms: millis(head.received),
         client: head.source.ip().to_canonical().to_string(),
         method: text(&head.method),
         scheme: text(&head.scheme),
         host: text(&head.authority),
         target: text(&head.target),
-        status: 0,
         site: event.properties.site.to_string(),
-        route: String::new(),
         plugin: event.plugin.to_string(),
         mode: "detect".to_owned(),
         action: message.action,
         rules: message.rules,
         score: message.score,
         threshold: message.threshold,
-        micros: 0,
         detail: message.message,
+        ..Entry::default()
     });
 }

@@ -5,6 +5,7 @@ use crate::answer::Answer;
 use crate::ctx::Ctx;
 use crate::facts::Facts;
 use crate::fault::Fault;
+use crate::inspect::event;
 use crate::snapshot::Routed;
 use aegis_identity::Connection;
 use aegis_limits::{Admission, Outcome, Refusal, Usage, write_ratelimit};
@@ -14,7 +15,7 @@ use http::{HeaderMap, HeaderValue, header};
 use pingora_http::ResponseHeader;
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 /// What the limits said of a request, until it ends.
 #[derive(Default)]
@@ -51,7 +52,7 @@ pub(crate) fn ask(facts: &Facts<'_>, ctx: &mut Ctx) -> Result<(), Answer> {
     let Some(routed) = ctx.routed() else {
         return Ok(());
     };
-    let Some(limits) = routed.plan.limits.as_ref().filter(|_| !ctx.is_refresh) else {
+    let Some(limits) = routed.plan.limits.as_ref().filter(|_| !ctx.is_subrequest) else {
         return Ok(());
     };
     let request = Request {
@@ -117,17 +118,7 @@ fn exceeded(
         return;
     };
     let entry = || Entry {
-        request_id: ctx.request_id().to_owned(),
-        time_ms: u64::try_from(
-            ctx.time
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_millis(),
-        )
-        .unwrap_or(u64::MAX),
-        client: ctx.client_text().to_owned(),
         method: facts.method.to_owned(),
-        scheme: ctx.scheme().to_owned(),
         host: facts.host.unwrap_or_default().to_owned(),
         target: facts.origin_form.to_owned(),
         status: if dry_run { 0 } else { 429 },
@@ -140,10 +131,7 @@ fn exceeded(
             message: policy.sentence.to_string(),
             ..Rule::default()
         }],
-        score: 0,
-        threshold: 0,
-        micros: 0,
-        detail: String::new(),
+        ..event::begun(ctx)
     };
     LimitExceeded {
         limit: &policy.metrics,

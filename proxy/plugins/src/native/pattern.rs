@@ -8,9 +8,10 @@ use regex_automata::util::primitives::NonMaxUsize;
 pub(crate) const GROUPS_MAX: usize = 10;
 /// Longest value, in bytes.
 const VALUE_MAX: usize = 16 << 20;
-/// Longest value times the states of the pattern's automaton: what bounds a search that no cached automaton helps with. The
-/// largest pattern of the Core Rule Set has 18,000 of them and takes text of 240 KiB.
-const WORK_MAX: u64 = 4 << 30;
+/// Longest value times the states of the pattern's automaton: what bounds a search that no cached automaton helps with, which
+/// was seen to take up to 8 ns for each. The largest pattern of the Core Rule Set has 18,000 states and takes text of
+/// 29 KiB; longer text the module searches itself, where it can be interrupted.
+pub(super) const WORK_MAX: u64 = 1 << 29;
 /// Buffers longer than this are not kept.
 const SCRATCH_MAX: usize = 1 << 20;
 
@@ -49,12 +50,22 @@ impl Pattern {
         self.regex.memory_usage()
     }
 
-    /// Whether a value of this length is searched at all.
-    pub(super) fn takes(&self, len: usize) -> bool {
-        let work = u64::try_from(len)
-            .unwrap_or(u64::MAX)
-            .saturating_mul(self.states);
-        len <= VALUE_MAX && work <= WORK_MAX
+    #[cfg(test)]
+    pub(super) fn states(&self) -> u64 {
+        self.states
+    }
+
+    /// Whether this value is searched at all.
+    pub(super) fn takes(&self, value: &[u8]) -> bool {
+        let fits = |len: usize| {
+            let work = u64::try_from(len)
+                .unwrap_or(u64::MAX)
+                .saturating_mul(self.states);
+            len <= VALUE_MAX && work <= WORK_MAX
+        };
+        // A byte that is no part of UTF-8 becomes three.
+        let longest = value.len().saturating_mul(3);
+        fits(longest) || (fits(value.len()) && (!self.text || std::str::from_utf8(value).is_ok()))
     }
 
     /// Whether it matches; with room for groups, also where the leftmost match and its groups are.
@@ -77,7 +88,9 @@ impl Pattern {
         let haystack = if replaced { &scratch.bytes } else { value };
         if groups.is_empty() {
             let input = Input::new(haystack).earliest(true);
-            return self.regex.search_half_with(cache, &input).is_some();
+            let found = self.regex.search_half_with(cache, &input).is_some();
+            scratch.rest();
+            return found;
         }
         let mut slots = [None; 2 * GROUPS_MAX];
         let room = (groups.len() * 2).min(slots.len());
@@ -104,6 +117,11 @@ impl Pattern {
 }
 
 impl Memory {
+    #[cfg(test)]
+    pub(super) fn grow(&mut self, bytes: usize) {
+        self.scratch.bytes.reserve(bytes + 1);
+    }
+
     /// Bytes on the heap.
     pub(super) fn size(&self) -> usize {
         let caches = self.caches.iter().flatten().map(Cache::memory_usage);

@@ -1,3 +1,4 @@
+use super::pattern::WORK_MAX;
 use super::*;
 
 struct Bench {
@@ -108,19 +109,32 @@ fn a_plugin_has_no_more_patterns_than_it_may() {
 fn a_value_that_would_hold_the_thread_is_not_searched() {
     let mut bench = Bench::new();
     let id = bench.compile(true, "(a?){999}a{999}").expect("compiles");
-    let long = vec![b'a'; 16 << 20];
+    let states = bench.patterns.table.lock().all[0].states();
+    let longest = usize::try_from(WORK_MAX / states).expect("fits");
+    let mut takes = |value: &[u8]| {
+        let pattern = bench.patterns.table.lock().all[0].clone();
+        assert_eq!(
+            bench
+                .operators
+                .search(&bench.patterns, id, &value[..3], &mut []),
+            Some(false)
+        );
+        pattern.takes(value)
+    };
+    assert!(takes(&vec![b'a'; longest]));
+    assert!(!takes(&vec![b'a'; longest + 1]));
+    // Each of these bytes becomes three.
+    assert!(takes(&vec![0xff; longest / 3]));
+    assert!(!takes(&vec![0xff; longest / 3 + 1]));
+    let long = vec![b'a'; longest + 1];
     assert_eq!(
         bench.operators.search(&bench.patterns, id, &long, &mut []),
         None
     );
-    assert_eq!(
-        bench.operators.search(&bench.patterns, id, b"aaa", &mut []),
-        Some(false)
-    );
 }
 
 #[test]
-fn caches_go_from_job_to_job_and_are_let_go_when_they_grew_too_much() {
+fn caches_go_from_job_to_job() {
     let mut bench = Bench::new();
     let id = bench.compile(true, "a+b").expect("compiles");
     assert!(bench.search::<0>(id, b"aab").is_some());
@@ -130,4 +144,23 @@ fn caches_go_from_job_to_job_and_are_let_go_when_they_grew_too_much() {
     assert_eq!(bench.patterns.caches.lock().len(), 0);
     bench.operators.rest(&bench.patterns);
     assert_eq!(bench.patterns.caches.lock().len(), 1);
+}
+
+#[test]
+fn caches_that_grew_too_much_are_let_go_within_a_job_and_after_it() {
+    let mut bench = Bench::new();
+    let id = bench.compile(true, "a+b").expect("compiles");
+    let grown = |bench: &mut Bench| {
+        assert!(bench.search::<0>(id, b"aab").is_some());
+        let caches = bench.operators.caches.as_mut().expect("in use");
+        caches.memory.grow(CACHES_MAX);
+        caches.searched = LOOK_EVERY;
+    };
+    grown(&mut bench);
+    bench.operators.rest(&bench.patterns);
+    assert_eq!(bench.patterns.caches.lock().len(), 0);
+    grown(&mut bench);
+    assert!(bench.search::<0>(id, b"aab").is_some());
+    let caches = bench.operators.caches.as_ref().expect("in use");
+    assert!(caches.memory.size() < CACHES_MAX);
 }

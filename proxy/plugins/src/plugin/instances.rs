@@ -151,9 +151,15 @@ impl Plugin {
         }
     }
 
-    /// Lets one request that found no instance try again.
+    /// Lets one request that found no instance try again; a long one only where [`Self::with_spare`] would not park it
+    /// again.
     pub(crate) fn unpark(&self) {
-        if let Some(job) = self.slots.lock().parked.pop_front() {
+        let mut slots = self.slots.lock();
+        let spare = slots.live() >= self.core.threads.min(SPARE_MIN);
+        let next = slots.parked.iter().position(|job| spare || !job.long);
+        let job = next.and_then(|at| slots.parked.remove(at));
+        drop(slots);
+        if let Some(job) = job {
             self.core.queue.push_bound(job);
         }
     }

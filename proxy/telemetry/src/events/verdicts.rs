@@ -1,6 +1,7 @@
 //! Bans: made, refused, and acted upon; and what operators changed.
 
 use super::LINES;
+use crate::log;
 use crate::metrics;
 use crate::ring;
 use crate::throttle::Throttle;
@@ -157,14 +158,16 @@ impl AdminWrite<'_> {
         if self.result == "denied" && !THROTTLE.admit() {
             return;
         }
+        // As fields, which are quoted: what was asked for holds text of whoever asked.
         info!(
+            target: log::AUDIT,
             audit = self.what,
             who = self.who,
             process = self.process,
             result = self.result,
+            detail = self.detail,
             why = self.why,
-            "{}",
-            self.detail
+            "change on the admin socket"
         );
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let time_ms = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
@@ -173,12 +176,8 @@ impl AdminWrite<'_> {
             time_ms,
             client: self.who.to_owned(),
             method: "POST".to_owned(),
-            scheme: String::new(),
             host: "admin".to_owned(),
             target: format!("/{}", self.what),
-            status: 0,
-            site: String::new(),
-            route: String::new(),
             plugin: "admin".to_owned(),
             mode: self.result.to_owned(),
             action: "audit".to_owned(),
@@ -187,10 +186,7 @@ impl AdminWrite<'_> {
                 value: self.why.to_owned(),
                 ..ring::Rule::default()
             }],
-            score: 0,
-            threshold: 0,
-            micros: 0,
-            detail: String::new(),
+            ..ring::Entry::default()
         });
     }
 }

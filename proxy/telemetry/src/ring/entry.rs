@@ -11,7 +11,7 @@ pub const VALUE_MAX: usize = 100;
 const TEXT_MAX: usize = 1024;
 
 /// One security event: a request that was blocked, or would have been.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /** Request id. */
     pub request_id: String,
@@ -33,11 +33,11 @@ pub struct Entry {
     pub site: String,
     /** Route's key. */
     pub route: String,
-    /** Plugin that decided; `waf` for the WAF. */
+    /** Who decided: a plugin by its name (`waf` for the WAF), `limits`, `verdicts`, or `admin`. */
     pub plugin: String,
-    /** `block` or `detect`. */
+    /** How it was set: `block` or `detect`; of a limit `enforce` or `dry_run`; of a change on the admin socket its result. */
     pub mode: String,
-    /** `block`, `detect`, `limit` or `fault`. */
+    /** `block`, `detect`, `limit`, `fault`, `ban` or `audit`. */
     pub action: String,
     /** Rules in the order they matched. */
     pub rules: Vec<Rule>,
@@ -166,18 +166,19 @@ fn is_secret(variable: &str) -> bool {
             .get(..word.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(word))
     };
-    starts("request_cookies") || FIELDS.into_iter().any(is) || mask::is_secret(name)
+    // All fields of a request in one, whole credentials among them.
+    let all_fields = variable.eq_ignore_ascii_case("FULL_REQUEST");
+    all_fields || starts("request_cookies") || FIELDS.into_iter().any(is) || mask::is_secret(name)
 }
 
 /// Whether a matched variable holds parameters with their names.
 fn holds_pairs(variable: &str) -> bool {
-    const WHOLE: [&str; 7] = [
+    const WHOLE: [&str; 6] = [
         "REQUEST_URI",
         "REQUEST_URI_RAW",
         "REQUEST_LINE",
         "QUERY_STRING",
         "REQUEST_BODY",
-        "FULL_REQUEST",
         "REQUEST_HEADERS:Referer",
     ];
     WHOLE.iter().any(|name| variable.eq_ignore_ascii_case(name))

@@ -70,7 +70,10 @@ impl Asked<'_> {
         match (&entry.cause.scope, self) {
             (Scope::Node, Asked::Connection) => !entry.l7_only,
             (Scope::Node, Asked::Request { .. }) => true,
-            (Scope::Site(_), Asked::Connection) => false,
+            // Who may use a site has to come in first.
+            (Scope::Site(_), Asked::Connection) => {
+                entry.cause.kind == Kind::Allow && entry.by_operator()
+            }
             (Scope::Site(there), Asked::Request { site }) => **there == *site,
         }
     }
