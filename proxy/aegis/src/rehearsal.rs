@@ -107,10 +107,7 @@ fn rehearse(
     let prepared = sandbox.prepare(validated, &Copies::new(), progress, live);
     let prices = prepared.and_then(|prepared| {
         sandbox.probe(&prepared.plugins)?;
-        // So that the profiles below are started anew.
-        drop(prepared);
-        progress.say("measuring WAF profiles");
-        sandbox.prices(validated)
+        Ok(Sandbox::prices(&prepared.plugins))
     });
     match prices {
         Ok(prices) => Rehearsed {

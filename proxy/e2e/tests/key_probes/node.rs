@@ -306,6 +306,17 @@ rows! {
         let with = |builder| super::plugins::with_busy(builder).set("node.plugins.threads", 1);
         assert_eq!(each_of(with, "node.plugins.wait_max", [json!("1ms"), json!("60s")], |aegis, _| fails(aegis)), [true, false]);
     }
+    "node.plugins.requests_per_instance" then_a_fresh_copy_takes_over {
+        let with = |builder: Builder| builder.set("sites[0].waf", json!({ "mode": "block" })).set("node.plugins.threads", 1);
+        let ended = each_of(with, "node.plugins.requests_per_instance", [json!(2), json!(64)], |aegis, _| {
+            for _ in 0..5 {
+                let answer = aegis.curl("/").header("User-Agent: Mozilla/5.0").header("Accept: */*").send();
+                assert_eq!(answer.status, 200);
+            }
+            aegis.metrics().sum("aegis_plugin_instances_ended_total", &["requests"])
+        });
+        assert!(ended[0] >= 2.0 && ended[1] < 1.0, "{ended:?}");
+    }
     "node.bodies_held_max" more_bodies_than_that_are_refused {
         let with = |builder: Builder| builder.set("sites[0].waf", json!({ "mode": "block", "held_max": "1MiB" }));
         let statuses = each_of(with, "node.bodies_held_max", [json!("1MiB"), json!("64MiB")], |aegis, _| {

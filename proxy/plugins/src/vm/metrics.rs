@@ -135,6 +135,32 @@ impl Metrics {
         Ok(metric.value.load(Ordering::Relaxed))
     }
 
+    /// All of them, by id, for a snapshot.
+    pub(crate) fn kept(&self) -> Vec<crate::snapshot::Metric> {
+        let kept = |metric: &Arc<Metric>| crate::snapshot::Metric {
+            kind: metric.kind,
+            name: metric.name.clone(),
+            value: metric.value.load(Ordering::Relaxed),
+            count: metric.count.as_ref().map_or(0, IntGauge::get),
+        };
+        self.inner.lock().iter().map(kept).collect()
+    }
+
+    /// Makes those of a snapshot again; `false` if they do not get the ids they had.
+    pub(crate) fn restore(&self, metrics: &[crate::snapshot::Metric]) -> bool {
+        metrics.iter().zip(1..).all(|(kept, id)| {
+            let defined = self.define(kept.kind, kept.name.as_bytes());
+            let Some(metric) = self.find(id).ok().filter(|_| defined == Ok(id)) else {
+                return false;
+            };
+            metric.change(|_| kept.value);
+            if let Some(count) = &metric.count {
+                count.set(kept.count);
+            }
+            true
+        })
+    }
+
     fn find(&self, id: u32) -> Result<Arc<Metric>, MetricError> {
         let metrics = self.inner.lock();
         let place = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));

@@ -91,6 +91,21 @@ impl SharedQueues {
             .unwrap_or_default()
     }
 
+    /// Names of the queues under no site, by id, for a snapshot; nothing if there are others, or items.
+    pub(crate) fn kept(&self) -> Option<Vec<Vec<u8>>> {
+        let queues = self.inner.lock();
+        let plain = |queue: &Queue| queue.site.is_empty() && queue.items.is_empty();
+        let names = || queues.iter().map(|queue| queue.name.clone()).collect();
+        queues.iter().all(plain).then(names)
+    }
+
+    /// Makes those of a snapshot again; `false` if they do not get the ids they had.
+    pub(crate) fn restore(&self, names: &[Vec<u8>]) -> bool {
+        let root = Arc::from("");
+        let mut numbered = names.iter().zip(1..);
+        numbered.all(|(name, id)| self.register(&root, name) == Ok(id))
+    }
+
     /// Whether the module uses queues at all.
     pub(crate) fn any(&self) -> bool {
         !self.inner.lock().is_empty()

@@ -11,5 +11,6 @@ mod phases;
 mod pool;
 mod prepare;
 mod shared;
+mod snapshot;
 mod support;
 mod wasi;

@@ -230,6 +230,8 @@ settings! {
         queue_max: usize = whole(1, 1_000_000) => default("1024");
         /// Longest wait for a thread; then the job fails. A long text may wait ten times as long.
         wait_max: Duration = time(ms(1), secs(60)) => default("100ms");
+        /// Requests that an instance of the WAF serves; then a fresh copy takes its place. It collects no garbage meanwhile.
+        requests_per_instance: u32 = whole(1, 100_000) => default("64");
     }
 }
 

@@ -139,6 +139,8 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("+pools: { \"a.b\": { servers: [\"a:1\"] } }", "pools.a.b", "pools.a.b: is not a name: use letters, digits, `-` and `_`, at most 64, not `off`", ""),
     ("+pools: { a: { servers: [\"a:1\"], health: { interval: 1s } } }", "pools.a.health.timeout", "pools.a.health.timeout: 2s is longer than `interval`, 1s", "one probe ends before the next one starts"),
     ("+plugins: { p: { module: p.wasm, http_call: [x] } }", "plugins.p.http_call[0]", "plugins.p.http_call[0]: pool `x` does not exist", "there are no pools here"),
+    ("+plugins: { p: { module: p.wasm, instances: fresh } }", "plugins.p.instances", "plugins.p.instances: expected `shared`, `per_request` or `per_filter`, found `fresh`", ""),
+    ("+node: { plugins: { requests_per_instance: 0 } }", "node.plugins.requests_per_instance", "node.plugins.requests_per_instance: expected a whole number from 1 to 100000, found `0`", ""),
     // sites: these stand at the end of the first site
     ("    waf: strict", "sites[0].waf", "sites[0].waf: profile `strict` does not exist", "there are no profiles here"),
     ("    waf: detect", "sites[0].waf", "sites[0].waf: profile `detect` does not exist", "for the mode write `waf: { mode: detect }`"),
