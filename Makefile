@@ -20,8 +20,8 @@ build: xtask ## the release: dist/bin, dist/lib/aegis/modules, dist/share/aegis
 bench-proxy: xtask ## CPU a request against nginx and bare Pingora (ROUNDS=, SECONDS=, QUICK=1)
 	@cargo xtask bench-proxy $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(QUICK),--quick)
 
-bench-door: xtask ## what the door costs, and who is served while it is attacked (SECONDS=, QUICK=1)
-	@cargo xtask bench-door $(if $(SECONDS),--seconds $(SECONDS)) $(if $(QUICK),--quick)
+bench-door: xtask ## what the door costs, and who is served while it is attacked (SECONDS=, QUICK=1, ONLY=attack)
+	@cargo xtask bench-door $(if $(SECONDS),--seconds $(SECONDS)) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 modules: xtask ## the Wasm modules alone, into target/modules
 	@cargo xtask modules

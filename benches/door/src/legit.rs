@@ -1,7 +1,9 @@
 //! Honest clients: requests at a steady rate, on connections that stay and on new ones, with TLS and without.
 
-use crate::{h2, tls};
+use crate::h2::Client;
+use crate::tls;
 use anyhow::{Result, bail};
+use boring::ssl::{SslConnector, SslStream};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -10,15 +12,35 @@ use std::time::{Duration, Instant};
 /// Requests a second of each kind of client; together some percent of one core.
 const RATE: u32 = 20;
 
-/// Asks for `seconds` and gives the milliseconds of each request; `None`: it failed. A request is timed from when it was
-/// due, so that whoever waits behind a slow one waits in the figures too.
-pub(crate) fn run(plain: SocketAddr, encrypted: SocketAddr, seconds: u64) -> Vec<Option<f64>> {
-    let kinds: [fn(SocketAddr, &mut State) -> Result<()>; 4] = [kept, new, kept_h2, new_tls];
-    let clients = kinds.into_iter().enumerate().map(|(n, ask)| {
+/// One way to ask.
+type Ask = fn(SocketAddr, &mut State) -> Result<()>;
+
+/// Plain ones first.
+const KINDS: [(&str, Ask); 4] = [
+    ("kept", kept),
+    ("new", new),
+    ("kept_h2", kept_h2),
+    ("new_tls", new_tls),
+];
+
+/// A request that was made.
+pub(crate) struct Asked {
+    pub(crate) kind: &'static str,
+    /// Milliseconds from when it was due, so that whoever waits behind a slow one waits in the figures too.
+    pub(crate) answered: Result<f64>,
+}
+
+/// Asks for `seconds`.
+pub(crate) fn run(plain: SocketAddr, encrypted: SocketAddr, seconds: u64) -> Vec<Asked> {
+    let clients = KINDS.into_iter().enumerate().map(|(n, (kind, ask))| {
         let to = if n < 2 { plain } else { encrypted };
         // So that they do not ask all at once.
         let phase = Duration::from_secs(1) / RATE * u32::try_from(n).unwrap_or(0) / 4;
-        thread::spawn(move || client(ask, to, phase, seconds))
+        thread::spawn(move || {
+            let answers = client(ask, to, phase, seconds).into_iter();
+            let asked = answers.map(|answered| Asked { kind, answered });
+            asked.collect::<Vec<_>>()
+        })
     });
     let clients: Vec<_> = clients.collect();
     let times = clients.into_iter().filter_map(|client| client.join().ok());
@@ -29,27 +51,28 @@ pub(crate) fn run(plain: SocketAddr, encrypted: SocketAddr, seconds: u64) -> Vec
 #[derive(Default)]
 struct State {
     plain: Option<TcpStream>,
-    h2: Option<(boring::ssl::SslStream<TcpStream>, u32)>,
+    h2: Option<Client<SslStream<TcpStream>>>,
+    connector: Option<SslConnector>,
 }
 
-fn client(
-    ask: fn(SocketAddr, &mut State) -> Result<()>,
-    to: SocketAddr,
-    phase: Duration,
-    seconds: u64,
-) -> Vec<Option<f64>> {
+impl State {
+    fn connect(&mut self, to: SocketAddr, h2: bool) -> Result<SslStream<TcpStream>> {
+        let connector = match self.connector.take() {
+            Some(connector) => connector,
+            None => tls::connector(h2)?,
+        };
+        tls::connect(self.connector.insert(connector), to)
+    }
+}
+
+fn client(ask: Ask, to: SocketAddr, phase: Duration, seconds: u64) -> Vec<Result<f64>> {
     let begin = Instant::now() + phase;
     let count = u32::try_from(seconds).unwrap_or(1) * RATE;
     let mut state = State::default();
     let times = (0..count).map(|n| {
         let due = begin + Duration::from_secs(1) / RATE * n;
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        let answered = ask(to, &mut state);
-        let time = due.elapsed().as_secs_f64() * 1e3;
-        if answered.is_err() {
-            state = State::default();
-        }
-        answered.ok().map(|()| time)
+        ask(to, &mut state).map(|()| due.elapsed().as_secs_f64() * 1e3)
     });
     times.collect()
 }
@@ -69,21 +92,17 @@ fn new(to: SocketAddr, _: &mut State) -> Result<()> {
 }
 
 fn kept_h2(to: SocketAddr, state: &mut State) -> Result<()> {
-    let (mut stream, number) = match state.h2.take() {
-        Some(kept) => kept,
-        None => {
-            let mut stream = tls::connect(&tls::connector(true)?, to)?;
-            stream.write_all(&h2::opening(None))?;
-            (stream, 1)
-        }
+    let mut client = match state.h2.take() {
+        Some(client) => client,
+        None => Client::new(state.connect(to, true)?)?,
     };
-    h2::get(&mut stream, number, "localhost", "/c/x")?;
-    state.h2 = Some((stream, number + 2));
+    client.get("localhost", "/c/x")?;
+    state.h2 = Some(client);
     Ok(())
 }
 
-fn new_tls(to: SocketAddr, _: &mut State) -> Result<()> {
-    get(&mut tls::connect(&tls::connector(false)?, to)?)
+fn new_tls(to: SocketAddr, state: &mut State) -> Result<()> {
+    get(&mut state.connect(to, false)?)
 }
 
 /// Asks over HTTP/1.1 and reads all of the answer.

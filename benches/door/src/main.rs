@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bench-door idle TLS COUNT               holds COUNT idle connections of HTTP/2 until a line comes; says how many answer
-//! bench-door legit PLAIN TLS SECONDS      milliseconds of each request, a line each, or `failed`
+//! bench-door legit PLAIN TLS SECONDS      a line for each request: its kind, and milliseconds or `failed` and why
 //! bench-door attack NAME PLAIN TLS SECONDS IDLE   the attack “idle” holds IDLE connections
 //! bench-door attacks                      the names
 //! ```
@@ -41,11 +41,10 @@ fn main() -> Result<()> {
             println!("answered {}", idle.ask());
         }
         ["legit", plain, encrypted, seconds] => {
-            let times = legit::run(address(plain)?, address(encrypted)?, seconds.parse()?);
-            for time in times {
-                match time {
-                    Some(time) => println!("{time:.3}"),
-                    None => println!("failed"),
+            for asked in legit::run(address(plain)?, address(encrypted)?, seconds.parse()?) {
+                match asked.answered {
+                    Ok(time) => println!("{} {time:.3}", asked.kind),
+                    Err(error) => println!("{} failed {error:#}", asked.kind),
                 }
             }
         }

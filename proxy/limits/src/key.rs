@@ -4,12 +4,12 @@
 //! to be a keyed pseudo-random function: a client chooses most of what is hashed (headers, a path, 2^64 addresses), and
 //! one who could foresee hashes could fill a victim's bucket or share a victim's count. SipHash is made for that at
 //! short inputs; a non-cryptographic hash with a seed (`ahash`, `foldhash`) makes no such promise and gives 64 bits, and
-//! keyed BLAKE3 costs several times as much for the 18 bytes of an address. Two clients sharing one of 2^128 values by
+//! keyed BLAKE3 costs several times as much for the 8 or 24 bytes of an address. Two clients sharing one of 2^128 values by
 //! chance is not a risk anybody can measure.
 
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 use std::hash::Hasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a policy's key is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -65,6 +65,16 @@ pub(crate) struct Recipe {
 
 impl Recipe {
     pub(crate) fn key(&self, facts: &(impl Facts + ?Sized)) -> Key {
+        if let [Part::Address] = &*self.parts {
+            // What most limits go by: hashed where it is.
+            return match self.masked(facts) {
+                IpAddr::V4(v4) => self.hashed(&[word(b'a', b'4', v4.to_bits().into())]),
+                IpAddr::V6(v6) => {
+                    let [high, low] = halves(v6);
+                    self.hashed(&[word(b'a', b'6', 0), high, low])
+                }
+            };
+        }
         let mut feed = Feed::new(self.secret);
         for part in &self.parts {
             match part {
@@ -81,6 +91,20 @@ impl Recipe {
         feed.key()
     }
 
+    fn hashed(&self, words: &[[u8; 8]]) -> Key {
+        let (k0, k1) = self.secret;
+        SipHasher13::new_with_keys(k0, k1)
+            .hash(words.as_flattened())
+            .into()
+    }
+
+    fn masked(&self, facts: &(impl Facts + ?Sized)) -> IpAddr {
+        match facts.address().to_canonical() {
+            IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & self.v4_mask).into(),
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & self.v6_mask).into(),
+        }
+    }
+
     fn or_address(
         &self,
         feed: &mut Feed,
@@ -95,14 +119,38 @@ impl Recipe {
     }
 
     fn address(&self, feed: &mut Feed, tag: u8, facts: &(impl Facts + ?Sized)) {
-        match facts.address().to_canonical() {
-            IpAddr::V4(v4) => feed.number(tag, b'4', (v4.to_bits() & self.v4_mask).into()),
-            IpAddr::V6(v6) => feed.number(tag, b'6', v6.to_bits() & self.v6_mask),
+        match self.masked(facts) {
+            IpAddr::V4(v4) => feed.word(word(tag, b'4', v4.to_bits().into())),
+            IpAddr::V6(v6) => {
+                feed.word(word(tag, b'6', 0));
+                for half in halves(v6) {
+                    feed.word(half);
+                }
+            }
         }
     }
 }
 
-/// Every part is a tag and a fixed length, or a tag, a length and that many bytes: no two lists of parts read the same.
+/// What a part begins with: which it is, of what kind, and a number of up to 48 bits.
+fn word(tag: u8, kind: u8, number: u64) -> [u8; 8] {
+    (number << 16 | u64::from(kind) << 8 | u64::from(tag)).to_le_bytes()
+}
+
+fn halves(v6: Ipv6Addr) -> [[u8; 8]; 2] {
+    let bits = v6.to_bits();
+    [(bits >> 64) as u64, bits as u64].map(u64::to_le_bytes)
+}
+
+impl From<Hash128> for Key {
+    fn from(hash: Hash128) -> Self {
+        Self {
+            high: hash.h1,
+            low: hash.h2,
+        }
+    }
+}
+
+/// Every part is a word that says what follows and how long it is, and that: no two lists of parts read the same.
 /// Collected on the stack, because the hasher's own buffering costs more than the hash at this size.
 struct Feed {
     buffer: [u8; Self::SIZE],
@@ -121,13 +169,13 @@ impl Feed {
         }
     }
 
-    fn number(&mut self, tag: u8, kind: u8, number: u128) {
-        self.bytes(&[tag, kind]);
-        self.bytes(&number.to_le_bytes());
+    fn word(&mut self, word: [u8; 8]) {
+        self.bytes(&word);
     }
 
     fn text(&mut self, tag: u8, text: &[u8]) {
-        self.number(tag, b'n', text.len() as u128);
+        // A head has a bound far below 48 bits of length.
+        self.word(word(tag, b'n', text.len() as u64));
         self.bytes(text);
     }
 
@@ -149,10 +197,6 @@ impl Feed {
 
     fn key(mut self) -> Key {
         self.flush();
-        let hash = self.hasher.finish128();
-        Key {
-            high: hash.h1,
-            low: hash.h2,
-        }
+        self.hasher.finish128().into()
     }
 }

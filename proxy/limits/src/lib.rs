@@ -27,6 +27,7 @@
 mod answer;
 mod error;
 mod key;
+mod length;
 mod policy;
 mod rules;
 mod status;

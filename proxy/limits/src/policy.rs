@@ -1,6 +1,7 @@
 //! One limit: what is counted, by what key, how much, how long.
 
 use crate::key::Recipe;
+use crate::length::Length;
 use crate::{Facts, Key, LimitError, Part, StatusSet, Table};
 use std::time::Duration;
 
@@ -82,8 +83,7 @@ pub struct Policy {
 pub(crate) struct Rate {
     pub(crate) limit: u64,
     pub(crate) burst: u64,
-    /// Nanoseconds.
-    pub(crate) window: u64,
+    pub(crate) window: Length,
     /// How many windows a count may matter after its own.
     pub(crate) kept: u64,
 }
@@ -124,7 +124,7 @@ impl Policy {
             Bound::InFlight { limit } => Rate {
                 limit: range("limit", *limit, 1, AMOUNT_MAX)?,
                 burst: 0,
-                window: nanos(WINDOW_MIN),
+                window: Length::new(nanos(WINDOW_MIN)),
                 kept: 1,
             },
             Bound::Rate {
@@ -153,7 +153,7 @@ impl Policy {
                 Rate {
                     limit,
                     burst,
-                    window: nanos(*window),
+                    window: Length::new(nanos(*window)),
                     kept: 1 + burst.div_ceil(limit),
                 }
             }
@@ -168,7 +168,7 @@ impl Policy {
                 parts: spec.key.clone().into_boxed_slice(),
                 v4_mask: u32::MAX << 32_u32.saturating_sub(spec.v4_prefix.into()),
                 v6_mask: u128::MAX << 128_u32.saturating_sub(spec.v6_prefix.into()),
-                secret: table.secret_for(&identity(spec, scope, rate.window)),
+                secret: table.secret_for(&identity(spec, scope, rate.window.nanos())),
             },
         })
     }

@@ -36,16 +36,14 @@ struct Place {
 
 impl Place {
     fn at(now: Nanos, rate: &Rate) -> Self {
-        Self {
-            window: now / rate.window,
-            offset: now % rate.window,
-        }
+        let (window, offset) = rate.window.divide(now);
+        Self { window, offset }
     }
 
     /// The share of the previous window still in view, 1 to [`WHOLE`].
     fn weight(self, rate: &Rate) -> u64 {
         // A window is at most a day, 2^47 ns.
-        WHOLE - (self.offset << 16) / rate.window
+        WHOLE - rate.window.divide(self.offset << 16).0
     }
 }
 
@@ -86,7 +84,7 @@ impl Count {
             return Answer {
                 outcome: Outcome::Allow,
                 remaining: budget - used - amount.min(budget - used),
-                wait: rate.window - place.offset,
+                wait: rate.window.nanos() - place.offset,
                 first: false,
             };
         }
@@ -142,7 +140,9 @@ impl Count {
     /// When what is remembered can matter no more.
     pub(crate) fn ends(&self, rate: &Rate) -> Nanos {
         let windows = self.window.saturating_add(1 + rate.kept);
-        windows.saturating_mul(rate.window).max(self.blocked_until)
+        windows
+            .saturating_mul(rate.window.nanos())
+            .max(self.blocked_until)
     }
 
     /// When the penalty ends.
@@ -169,7 +169,7 @@ impl Count {
         }
         let why = if blocked { Why::Penalty } else { Why::Exceeded };
         let from = self.blocked_until.max(now);
-        let period = now / policy.rate.window.max(TOLD_EVERY) + 1;
+        let period = now / policy.rate.window.nanos().max(TOLD_EVERY) + 1;
         let first = self.told != period;
         self.told = period;
         Answer {
@@ -241,7 +241,7 @@ impl Count {
 
     /// Nanoseconds until one more unit fits, if nothing else comes.
     fn wait(&self, place: Place, rate: &Rate) -> u64 {
-        let left = rate.window - place.offset;
+        let left = rate.window.nanos() - place.offset;
         let budget = self.budget(rate);
         if let Some(room) = budget.checked_sub(self.current.saturating_add(1))
             && let Some(offset) = offset_for(self.previous, room, rate)
@@ -252,7 +252,7 @@ impl Count {
         let spent = self.debt.saturating_add(self.current);
         let debt = spent.saturating_sub(rate.limit).min(rate.burst);
         let room = rate.limit + (rate.burst - debt) - 1;
-        left + offset_for(self.current, room, rate).unwrap_or(rate.window)
+        left + offset_for(self.current, room, rate).unwrap_or(rate.window.nanos())
     }
 }
 
@@ -267,7 +267,7 @@ fn offset_for(previous: u64, room: u64, rate: &Rate) -> Option<u64> {
         return None;
     }
     let share = WHOLE.saturating_sub(weight);
-    let offset = (u128::from(share) * u128::from(rate.window)).div_ceil(u128::from(WHOLE));
+    let offset = (u128::from(share) * u128::from(rate.window.nanos())).div_ceil(u128::from(WHOLE));
     u64::try_from(offset).ok()
 }
 

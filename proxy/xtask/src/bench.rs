@@ -34,7 +34,7 @@ pub(crate) struct Options {
     quick: bool,
 }
 
-pub(crate) use door::run as door;
+pub(crate) use door::{DoorOptions, run as door};
 
 /// Tries of a run that had errors before the bench gives up.
 const TRIES: usize = 3;

@@ -51,7 +51,7 @@ enum Task {
     /// CPU a request, against nginx and bare Pingora in interleaved rounds
     BenchProxy(bench::Options),
     /// What the door costs, its memory for idle clients, and who is served while it is attacked
-    BenchDoor(bench::Options),
+    BenchDoor(bench::DoorOptions),
 }
 
 fn main() -> ExitCode {

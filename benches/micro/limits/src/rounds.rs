@@ -1,5 +1,6 @@
 //! Rounds of two threads, measured by the time each was on a CPU: what else the machine does is not the figure's.
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -7,13 +8,18 @@ use std::sync::Barrier;
 const THREADS: u64 = 2;
 const ROUNDS: usize = 7;
 
-/// Prints a result: nanoseconds an operation. `work` gets the thread's own randomness and how often to work, and gives
+/// Prints a result: nanoseconds an operation; unless the program's argument is the begin of another metric's name. `work` gets the thread's own randomness and how often to work, and gives
 /// something that depends on all of it.
 pub(crate) fn measure(
     metric: &str,
     operations: u64,
     work: impl Fn(fastrand::Rng, u64) -> u64 + Sync,
 ) {
+    if let Some(only) = std::env::args().nth(1)
+        && !metric.starts_with(&only)
+    {
+        return;
+    }
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|round| slowest(round as u64, operations, &work))
         .collect();
@@ -31,6 +37,7 @@ fn slowest(round: u64, operations: u64, work: &(impl Fn(fastrand::Rng, u64) -> u
     let barrier = Barrier::new(THREADS as usize);
     let one = |thread: u64| {
         let random = fastrand::Rng::with_seed(round * THREADS + thread);
+        on_core(thread as usize);
         barrier.wait();
         let start = cpu_nanos();
         black_box(work(random, operations));
@@ -44,6 +51,14 @@ fn slowest(round: u64, operations: u64, work: &(impl Fn(fastrand::Rng, u64) -> u
         let times = threads.into_iter().filter_map(|thread| thread.join().ok());
         times.fold(0.0, f64::max)
     })
+}
+
+/// Each thread has a core of its own: two that take turns on one, as on a busy machine, are in nobody's way. Where there
+/// are fewer cores it stays where it is.
+fn on_core(core: usize) {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set).unwrap_or_default();
 }
 
 fn cpu_nanos() -> f64 {

@@ -4,10 +4,14 @@
 //! well served if it succeeds within twice the 99th percentile of the same requests without an attack, measured before
 //! and after the attacks of the same run.
 
+mod honest;
+
 use super::peers::Alone;
 use super::report::Results;
 use super::{Options, built, cpu};
 use anyhow::{Context, Result, ensure};
+use clap::Args;
+use honest::{Asked, by_kind, described, load, percentile, quiet};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -34,8 +38,18 @@ const MICRO: &[(&str, &[(&str, f64)])] = &[
     ),
 ];
 
+/// How long, and what.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DoorOptions {
+    #[command(flatten)]
+    options: Options,
+    /// Only honest requests during this attack, nothing written; `calm` is none
+    #[arg(long, value_name = "ATTACK")]
+    only: Option<String>,
+}
+
 /// Builds, measures, reports.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(DoorOptions { options, only }: &DoorOptions) -> Result<()> {
     let mut options = options.clone();
     if options.quick {
         options.seconds = 1;
@@ -45,11 +59,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         &["aegis", "bench-door", "bench-guard", "bench-limits"],
     )?;
     let mut results = Results::of("door");
+    if let Some(only) = only {
+        attacks(&bin, &options, std::slice::from_ref(only), &mut results)?;
+        return Ok(());
+    }
     for (program, bars) in MICRO {
         micro(&bin.join(program), bars, &mut results)?;
     }
     idle(&bin, &options, &mut results)?;
-    let details = attacks(&bin, &options, &mut results)?;
+    let names = Command::new(bin.join("bench-door"))
+        .arg("attacks")
+        .output()?;
+    let names = String::from_utf8(names.stdout)?;
+    let names: Vec<_> = names.lines().map(str::to_owned).collect();
+    let details = attacks(&bin, &options, &names, &mut results)?;
     results.write(&options, &details)
 }
 
@@ -98,22 +121,23 @@ fn idle(bin: &Path, options: &Options, results: &mut Results) -> Result<()> {
 }
 
 /// Honest requests during each attack.
-fn attacks(bin: &Path, options: &Options, results: &mut Results) -> Result<Value> {
+fn attacks(
+    bin: &Path,
+    options: &Options,
+    names: &[String],
+    results: &mut Results,
+) -> Result<Value> {
     let alone = Alone::start(bin)?;
-    let names = Command::new(bin.join("bench-door"))
-        .arg("attacks")
-        .output()?;
-    let names = String::from_utf8(names.stdout)?;
     let seconds = options.seconds.max(1);
     let idle = if options.quick { IDLE_QUICK } else { IDLE };
-    let legit = |seconds| legit(bin, &alone, seconds);
+    let legit = |seconds| honest::ask(bin, &alone, seconds);
     legit(1)?;
-    let mut calm = legit(2 * seconds)?;
+    let mut calm = quiet(legit(2 * seconds)?)?;
     let mut during = Vec::new();
-    for name in names.lines() {
+    for name in names.iter().filter(|name| *name != "calm") {
         let args = [
             "attack".to_owned(),
-            name.to_owned(),
+            name.clone(),
             alone.aegis.plain.to_string(),
             alone.aegis.tls.to_string(),
             // It goes on for longer than the honest clients do.
@@ -121,60 +145,38 @@ fn attacks(bin: &Path, options: &Options, results: &mut Results) -> Result<Value
             idle.to_string(),
         ];
         let attack = Holding::start(bin, &args, "under way")?;
-        during.push((name, legit(seconds)?));
+        during.push((name, load()?, legit(seconds)?));
         attack.end()?;
     }
-    calm.extend(legit(2 * seconds)?);
-    let p99 = percentile(&calm, 99.0).context("honest requests fail without an attack")?;
-    let well = |times: &[Option<f64>]| {
-        let served = times.iter().flatten().filter(|time| **time <= 2.0 * p99);
-        served.count() as f64 / times.len() as f64 * 100.0
-    };
+    calm.extend(quiet(legit(2 * seconds)?)?);
+    let p99 = percentile(&calm, 99.0).context("no honest request")?;
     results.add("legit_p99_ms", p99, "ms", None);
+    eprintln!("  calm: {}", described(&calm));
     let mut worst = (f64::MAX, "");
-    for (name, times) in &during {
-        let ok = well(times);
-        let failed = times.iter().filter(|time| time.is_none()).count();
+    for (name, load, asked) in &during {
+        let good = |asked: &&Asked| asked.took.as_ref().is_ok_and(|ms| *ms <= 2.0 * p99);
+        let ok = asked.iter().filter(good).count() as f64 / asked.len() as f64 * 100.0;
         results.add(&format!("legit_ok_percent_{name}"), ok, "percent", None);
         eprintln!(
-            "  {name}: p50 {:.2} ms, p99 {:.2} ms, {failed} of {} failed",
-            percentile(times, 50.0).unwrap_or(f64::NAN),
-            percentile(times, 99.0).unwrap_or(f64::NAN),
-            times.len()
+            "  {name}: {}; load average {load}; {}",
+            described(asked),
+            by_kind(asked)
         );
         if ok < worst.0 {
             worst = (ok, name);
         }
     }
+    if worst.1.is_empty() {
+        return Ok(Value::Null);
+    }
     results.add("legit_ok_percent", worst.0, "percent", Some(-LEGIT_OK_MIN));
-    Ok(json!({ "worst_attack": worst.1, "calm_ms": calm, "during_ms": during }))
-}
-
-fn legit(bin: &Path, alone: &Alone, seconds: u64) -> Result<Vec<Option<f64>>> {
-    let output = Command::new("taskset")
-        .args(["-c", "1"])
-        .arg(bin.join("bench-door"))
-        .arg("legit")
-        .args([alone.aegis.plain, alone.aegis.tls].map(|a| a.to_string()))
-        .arg(seconds.to_string())
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout)?;
-    let times: Vec<Option<f64>> = text.lines().map(|line| line.parse().ok()).collect();
-    ensure!(!times.is_empty(), "no honest request");
-    Ok(times)
-}
-
-/// Of the requests that were answered.
-fn percentile(times: &[Option<f64>], percent: f64) -> Option<f64> {
-    let mut sorted: Vec<f64> = times.iter().copied().flatten().collect();
-    sorted.sort_by(f64::total_cmp);
-    let at = (sorted.len() as f64 * percent / 100.0) as usize;
-    sorted.get(at.min(sorted.len().checked_sub(1)?)).copied()
+    Ok(json!({
+        "worst_attack": worst.1,
+        "calm": honest::json(&calm),
+        "during": during.iter().map(|(name, load, asked)| {
+            json!({ "attack": name, "load_average": load, "requests": honest::json(asked) })
+        }).collect::<Vec<_>>(),
+    }))
 }
 
 /// A client on core 0 that has said that it is where it shall be.
@@ -209,19 +211,5 @@ impl Holding {
         while self.lines.read_line(&mut said)? > 0 {}
         ensure!(self.child.wait()?.success(), "a client fails: {said}");
         Ok(said)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::percentile;
-
-    #[test]
-    fn percentiles_are_of_the_answered() {
-        let times: Vec<_> = (1..=100).map(|n| Some(f64::from(n))).collect();
-        assert_eq!(percentile(&times, 99.0), Some(100.0));
-        assert_eq!(percentile(&times, 50.0), Some(51.0));
-        assert_eq!(percentile(&[None, Some(1.0)], 99.0), Some(1.0));
-        assert_eq!(percentile(&[None], 99.0), None);
     }
 }
