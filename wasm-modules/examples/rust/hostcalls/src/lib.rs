@@ -94,7 +94,11 @@ impl Stream {
 
 impl Stream {
     fn harm_in(&self, callback: &str) {
-        if let Some(kind) = self.query.under("/x/").and_then(|rest| rest.strip_prefix(callback)) {
+        if let Some(kind) = self
+            .query
+            .under("/x/")
+            .and_then(|rest| rest.strip_prefix(callback))
+        {
             probes::harm(kind);
         }
     }
