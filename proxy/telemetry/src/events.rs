@@ -294,6 +294,27 @@ impl LimitHit {
     }
 }
 
+/// A request body cannot be kept on disk.
+#[derive(Debug)]
+pub struct SpoolFailed<'a> {
+    /// Why.
+    pub error: &'a std::io::Error,
+    /// Where.
+    pub dir: &'a Path,
+}
+
+impl SpoolFailed<'_> {
+    /// Logs and counts.
+    pub fn emit(self) {
+        static THROTTLE: Throttle = Throttle::new(1);
+        metrics::SPOOL_ERRORS.inc();
+        if THROTTLE.admit() {
+            let dir = self.dir.display();
+            error!(error = %self.error, %dir, "request bodies cannot be kept on disk; those that should be get 503");
+        }
+    }
+}
+
 /// The access log cannot be written.
 #[derive(Debug)]
 pub(crate) struct AccessLogFailed<'a> {
