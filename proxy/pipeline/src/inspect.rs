@@ -10,7 +10,7 @@
 //! The verdict is taken once; what Pingora replays for a further try passes.
 //!
 //! Bounds: `held_max` and `body_max` of the route (413, or piece by piece by the `stream` policy), one budget of bytes for
-//! all requests with a share for each site and each source (503), and a pace that a held body must keep (408).
+//! all requests with a share for each site and each source (503). A body that trickles is ended by the door.
 //!
 //! A WAF that only watches refuses nothing: if it fails, answers, or there is no room to hold a body for it, the request
 //! passes and is counted.
@@ -53,8 +53,6 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Threads that serve.
     pub(crate) workers: usize,
-    /// `node.client.receive_rate_min`.
-    pub(crate) rate_min: u64,
     /// Requests that are at an origin.
     pub(crate) origins: crate::upstream::Origins,
 }
@@ -87,8 +85,6 @@ pub(crate) struct Inspection {
     /// What is kept of a body that Pingora could not replay.
     kept: Kept,
     permit: Permit,
-    /// `node.client.receive_rate_min`.
-    rate_min: u64,
     /// Contexts that see more of this request, in order of their verdicts.
     open: Vec<Open>,
     /// A module changed the head: then `head` is what the origin gets.
@@ -127,7 +123,6 @@ impl Inspection {
             held: Held::Nothing,
             whole: None,
             permit: shared.bodies.permit(payer),
-            rate_min: shared.rate_min,
             open: Vec::new(),
             edited: false,
             new_body: None,

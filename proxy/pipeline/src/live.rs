@@ -29,7 +29,6 @@ impl Live {
                 disk: Disk::new(node.spool_dir.clone(), node.bodies_spooled_max),
                 gate: Gate::new(workers),
                 workers: workers.max(1),
-                rate_min: node.client.receive_rate_min,
                 origins: Origins::new(node.origin_connections_max, workers),
             },
             snapshot: ArcSwapOption::empty(),

@@ -1,14 +1,12 @@
 //! Bodies that are read in the request phase.
 
-use super::body::{Held, cannot_hold};
-use super::budget::Pace;
+use super::body::Held;
 use super::spool::Kept;
 use super::{Announced, Incoming, Inspection};
 use crate::answer::Answer;
 use crate::ctx::Ctx;
 use crate::fault::Fault;
 use aegis_telemetry::metrics::WafVerdict;
-use std::time::Instant;
 
 impl Inspection {
     /// Reads a body that is short, or shall be kept; finds out at once that a long one is too long.
@@ -29,7 +27,7 @@ impl Inspection {
             Announced::Nothing => Ok(()),
             Announced::Long(_) => {
                 self.check_announced()?;
-                self.held = Held::waiting(self.rate_min);
+                self.held = Held::waiting();
                 Ok(())
             }
             Announced::Short => self.read_short(ctx, incoming).await,
@@ -53,15 +51,11 @@ impl Inspection {
             }
         };
         self.check_announced()?;
-        let pace = Pace::start(Instant::now(), self.rate_min);
         let mut length = 0;
         while let Some(chunk) = incoming.next().await? {
             length += chunk.len() as u64;
             if self.rules.reject_above.is_some_and(|max| length > max) {
                 return Err(Fault::BodyTooLarge);
-            }
-            if !pace.keeps_up(length, Instant::now()) {
-                return Err(Fault::ClientTimeout);
             }
             spool.push(&chunk).await?;
         }
@@ -74,7 +68,6 @@ impl Inspection {
         ctx: &mut Ctx,
         incoming: &mut impl Incoming,
     ) -> Result<(), Answer> {
-        let pace = Pace::start(Instant::now(), self.rate_min);
         let mut chunks = Vec::new();
         let mut length = 0;
         while let Some(chunk) = incoming.next().await? {
@@ -82,10 +75,9 @@ impl Inspection {
             if self.rules.reject_above.is_some_and(|max| length > max) {
                 return Err(Fault::BodyTooLarge.into());
             }
-            let room = self.permit.grow(chunk.len());
-            if !room || !pace.keeps_up(length, Instant::now()) {
+            if !self.permit.grow(chunk.len()) {
                 if !self.rules.watched {
-                    return Err(cannot_hold(room).into());
+                    return Err(Fault::BodiesHeld.into());
                 }
                 // Pingora has what was read, and will show it again on its way.
                 ctx.note_waf(WafVerdict::Fault);
