@@ -113,6 +113,8 @@ impl Node {
             tracer: tracer.clone(),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
+            bodies_spooled_max: node.bodies_spooled_max,
+            spool_dir: node.state_dir.join("spool"),
             origin_connections_max: door.origins_max(),
             verdicts: Arc::clone(&bans.desk),
             limits: Limits::new(node.limits.entries),

@@ -3,7 +3,9 @@
 
 use aegis_origin::{PoolSet, Table};
 use aegis_settings::model::{Inspect, OnError, Pool};
-use aegis_settings::resolved::{Action, Compressed, OverLimit, Route, Validated, WafMode};
+use aegis_settings::resolved::{
+    Action, BodyMode, Compressed, OverLimit, Route, Validated, WafMode,
+};
 use serde_json::{Map, Value, json};
 
 /// Explains one URL over a table of sites.
@@ -167,6 +169,9 @@ fn values(route: &Route) -> Value {
         say("waf.response_max", json!(waf.response_max));
         say("waf.on_error", json!(on_error(waf.on_error)));
     }
+    if waf.mode != WafMode::Off || !route.plugins.is_empty() {
+        say("waf.body_mode", json!(body_mode(waf.body_mode)));
+    }
     say("cache.enabled", json!(cache.enabled));
     if cache.enabled {
         say("cache.object_max", json!(cache.object_max));
@@ -202,6 +207,13 @@ const fn inspect(inspect: Inspect) -> &'static str {
         Inspect::Off => "off",
         Inspect::Headers => "headers",
         Inspect::Body => "body",
+    }
+}
+
+const fn body_mode(mode: BodyMode) -> &'static str {
+    match mode {
+        BodyMode::Hold => "hold",
+        BodyMode::Spool => "spool",
     }
 }
 

@@ -86,7 +86,7 @@ fn what_has_no_exclusion_is_said_so() {
         .header("Content-Type: application/json")
         .arg(&["--data-raw", "{\"a\":"])
         .send();
-    assert_eq!(broken.status, 403);
+    assert_eq!(broken.status, 400);
     let (code, _, said) = waf(&aegis, &["exclude", broken.header("x-request-id")]);
     assert_eq!(code, Some(1));
     assert!(

@@ -330,6 +330,19 @@ rows! {
         });
         assert_eq!(statuses, [503, 200]);
     }
+    "node.bodies_spooled_max" more_bodies_on_disk_than_that_are_refused {
+        let waf = json!({ "mode": "block", "body_mode": "spool", "held_max": "4MiB" });
+        let with = |builder: Builder| builder.set("sites[0].waf", waf.clone());
+        let statuses = each_of(with, "node.bodies_spooled_max", [json!("4MiB"), json!("64MiB")], |aegis, _| {
+            let mut part = aegis.raw();
+            part.send("POST /part HTTP/1.1\r\nHost: a\r\nContent-Length: 3500000\r\n\r\n");
+            part.send(vec![b'x'; 3_000_000]);
+            eventually("a part of a body is on disk", || (aegis.metrics().sum("aegis_bodies_spooled_bytes", &[]) > 2e6).then_some(()));
+            let upload = aegis.curl("/upload").arg(&["-F", "file=@-;filename=a.bin"]).header("User-Agent: a");
+            upload.stdin(vec![7; 3_000_000]).send().status
+        });
+        assert_eq!(statuses, [503, 200]);
+    }
     "node.shutdown.grace" requests_in_flight_have_that_long {
         let statuses = each("node.shutdown.grace", [json!("10ms"), json!("20s")], |aegis, origin| {
             let request = aegis.curl("/slow");

@@ -155,7 +155,7 @@ pub(crate) fn rows() -> Vec<String> {
     let keys = table()
         .into_iter()
         .map(|row| row.key)
-        .chain(["on_error", "measure_every"]);
+        .chain(["on_error", "measure_every", "body_mode"]);
     let keys = keys.flat_map(|key| PLACES.map(|place| place.path("waf", key)));
     keys.chain([
         "sites[].waf.profile".to_owned(),
@@ -298,6 +298,37 @@ fn a_profile_is_chosen_by_site_and_by_route() {
         assert_eq!(
             attack(asking(&aegis, &format!("{host}.test"))).status,
             status,
+            "{host}"
+        );
+    }
+}
+
+#[test]
+fn body_mode_says_whether_an_origin_hears_of_a_blocked_upload() {
+    let (mut sites, mut profiles, mut asked) = (Vec::new(), Map::new(), Vec::new());
+    for place in PLACES {
+        for mode in ["hold", "spool"] {
+            let (name, origin) = (format!("{place:?}-{mode}").to_lowercase(), origin());
+            let (host, values) = (format!("{name}.test"), json!({ "body_mode": mode }));
+            sites.push(place.site("waf", &values, &host, &origin.url(), &name));
+            if matches!(place, Place::Profile) {
+                profiles.insert(name, values);
+            }
+            asked.push((host, mode, origin));
+        }
+    }
+    let aegis = Aegis::before(&asked[0].2)
+        .set("profiles.waf", profiles)
+        .set("sites", sites)
+        .start();
+    for (host, mode, origin) in asked {
+        let attack = ["-F", "q=1' UNION SELECT password FROM users-- "];
+        let blocked = upload(asking(&aegis, &host).to("/up").arg(&attack), 200 << 10);
+        assert_eq!(blocked.status, 403, "{host}");
+        assert_eq!(origin.connections() == 0, mode == "spool", "{host}");
+        assert_eq!(
+            upload(asking(&aegis, &host), 200 << 10).status,
+            200,
             "{host}"
         );
     }

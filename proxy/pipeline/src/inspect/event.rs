@@ -130,7 +130,9 @@ pub(crate) fn begun(ctx: &Ctx) -> Entry {
 /// Keeps why a request was stopped by a limit or a fault of inspection, where no module said it.
 pub(crate) fn stopped(session: &Session, ctx: &Ctx, fault: Fault) {
     let action = match fault {
-        Fault::BodyTooLarge | Fault::BodyEncoding | Fault::BodiesHeld => "limit",
+        Fault::BodyTooLarge | Fault::BodyEncoding | Fault::BodiesHeld | Fault::BodiesSpooled => {
+            "limit"
+        }
         Fault::PluginFailed => "fault",
         _ => return,
     };
@@ -147,6 +149,11 @@ pub(crate) fn stopped(session: &Session, ctx: &Ctx, fault: Fault) {
         (Fault::BodiesHeld, _) => (
             "",
             "bodies that wait for a verdict have used up node.bodies_held_max, or this site's or client's share of it"
+                .to_owned(),
+        ),
+        (Fault::BodiesSpooled, _) => (
+            "",
+            "bodies on disk have used up node.bodies_spooled_max, or this site's or client's share of it, or the disk failed (aegis_spool_errors_total)"
                 .to_owned(),
         ),
         _ => ("", too_large(routed)),

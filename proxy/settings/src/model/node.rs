@@ -43,6 +43,8 @@ settings! {
         plugins: PluginPool = section() => default("{}");
         /// All request bodies held back for a verdict, together.
         bodies_held_max: u64 = size(1 << 20, 1 << 40) => default("256MiB");
+        /// All request bodies on disk (`<state_dir>/spool`) for routes with `waf.body_mode: spool`, together.
+        bodies_spooled_max: u64 = size(1 << 20, 1 << 44) => default("1GiB");
         /// How a stop goes.
         shutdown: Shutdown = section() => default("{}").live();
     }
