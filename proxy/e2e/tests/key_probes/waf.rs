@@ -152,10 +152,11 @@ fn table() -> Vec<Row> {
 }
 
 pub(crate) fn rows() -> Vec<String> {
-    let keys = table()
-        .into_iter()
-        .map(|row| row.key)
-        .chain(["on_error", "measure_every", "body_mode"]);
+    let keys =
+        table()
+            .into_iter()
+            .map(|row| row.key)
+            .chain(["on_error", "measure_every", "body_mode"]);
     let keys = keys.flat_map(|key| PLACES.map(|place| place.path("waf", key)));
     keys.chain([
         "sites[].waf.profile".to_owned(),

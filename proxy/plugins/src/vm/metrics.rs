@@ -139,7 +139,7 @@ impl Metrics {
         let kept = |metric: &Arc<Metric>| crate::snapshot::Metric {
             kind: metric.kind,
             name: metric.name.clone(),
-            value: metric.value.load(Ordering::Relaxed),
+            value: *metric.value.lock(),
             count: metric.count.as_ref().map_or(0, IntGauge::get),
         };
         self.inner.lock().iter().map(kept).collect()
