@@ -61,7 +61,7 @@ pub(crate) fn lend(session: &mut Session, ctx: &mut Ctx, body: Box<Body>) {
         replay: Replay::new(body),
         owner: owner.clone(),
     };
-    session.downstream_session = Box::new(ServerSession::new_custom(Box::new(lent)));
+    *session.downstream_session = ServerSession::new_custom(Box::new(lent));
     ctx.owner = Some(owner);
 }
 

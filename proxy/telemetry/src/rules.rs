@@ -7,6 +7,7 @@ use crate::events::LimitHit;
 use crate::ring::{Entry, Rule};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::sync::{Arc, LazyLock};
 
 /// Pairs of a site and a rule that fired there.
@@ -89,21 +90,23 @@ impl Book {
             None => Arc::from(entry.site.as_str()),
         };
         let mut full = false;
+        let here = self.fired.entry(Arc::clone(&site)).or_default();
         for rule in &entry.rules {
-            let here = self.fired.entry(Arc::clone(&site)).or_default();
-            if !here.contains_key(&rule.id) {
-                if self.pairs >= FIRED_MAX {
+            let room = self.pairs < FIRED_MAX;
+            let known = match here.entry(rule.id) {
+                Slot::Occupied(known) => known.into_mut(),
+                Slot::Vacant(slot) if room => {
+                    self.pairs += 1;
+                    slot.insert(Fired::first(rule, &site))
+                }
+                Slot::Vacant(_) => {
                     full = true;
                     continue;
                 }
-                self.pairs += 1;
-                here.insert(rule.id, Fired::first(rule, &site));
-            }
-            if let Some(known) = here.get_mut(&rule.id) {
-                known.matched += 1;
-                known.blocked += blocked;
-                known.last_ms = entry.time_ms;
-            }
+            };
+            known.matched += 1;
+            known.blocked += blocked;
+            known.last_ms = entry.time_ms;
         }
         if full {
             LimitHit {
