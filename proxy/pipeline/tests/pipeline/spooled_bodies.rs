@@ -25,7 +25,7 @@ async fn node_before(origin: &Origin, guard: &Guard) -> Node {
     Node::serving(with_waf(origin.address, spooling(), guard.as_waf())).await
 }
 
-fn put(request: Vec<u8>) -> Vec<u8> {
+fn put(request: &[u8]) -> Vec<u8> {
     let rest = request.strip_prefix(b"POST").expect("a POST");
     [b"PUT", rest].concat()
 }
@@ -129,7 +129,7 @@ async fn a_further_try_sends_the_whole_body_again() {
         let body = pattern(length);
         let tries = broken.seen().len();
         // Round robin: one of two requests comes to the broken server first.
-        for request in [put(sized("/", &body)), put(chunked("/", &body))] {
+        for request in [put(&sized("/", &body)), put(&chunked("/", &body))] {
             assert_eq!(node.ask(request).await.status, 200, "{length}");
             assert!(origin.last().body == body, "{length}");
         }
