@@ -132,6 +132,11 @@ impl Http2 {
         );
     }
 
+    /// Whether there are streams that are not at their end.
+    pub(crate) fn has_open_streams(&self) -> bool {
+        !self.frames.streams.is_empty()
+    }
+
     /// Frames that the reader gets before what the client sends next.
     pub(crate) fn take_inward(&mut self) -> Option<Vec<u8>> {
         let any = !self.inward.is_empty() && self.frames.received.is_between();
