@@ -158,7 +158,7 @@ impl Sandbox {
         let failed = |error: &dyn std::fmt::Display| Rejection::new(error.to_string());
         let mut prices = Vec::new();
         for profile in Profile::all(&validated.sites) {
-            if profile.seclang().is_empty() {
+            if profile.seclang().next().is_none() {
                 continue;
             }
             let module = modules::coraza().map_err(|error| failed(&error))?;
@@ -166,7 +166,7 @@ impl Sandbox {
             let began = Instant::now();
             let plugin = self.host()?.prepare(spec).map_err(|error| failed(&error))?;
             prices.push(Price {
-                seclang: profile.seclang().to_vec(),
+                seclang: profile.seclang().cloned().collect(),
                 start: began.elapsed(),
                 memory: plugin.memory(),
             });

@@ -1,8 +1,5 @@
 use super::*;
 use crate::conn::Conn;
-use crate::guard::{Limits, Rest};
-use crate::seats::Seats;
-use aegis_identity::{Refuse, Reject};
 use async_trait::async_trait;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl,
@@ -12,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+mod http2;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -173,98 +172,6 @@ async fn a_head_and_a_short_body_are_one_write() {
 #[tokio::test]
 async fn a_head_and_a_long_body_are_one_write_without_tls() {
     a_response_is_one_write::<false>(60_000).await;
-}
-
-#[derive(Debug)]
-struct Nobody;
-
-impl Refuse for Nobody {
-    fn refuse(&self, _: &Connection, _: &[u8], _: Reject) -> Vec<u8> {
-        Vec::new()
-    }
-    fn admits(&self, _: &Connection) -> bool {
-        true
-    }
-    fn cut(&self, _: &Connection, why: &'static str) {
-        panic!("{why}");
-    }
-}
-
-/// A connection of HTTP/2 on which these streams are open; what it says first has been flushed.
-async fn with_streams(streams: &[u8]) -> (Wire<Counted<true>>, TcpStream) {
-    let (wire, mut client) = pair::<true>(LONG).await;
-    let peer = client.local_addr().unwrap();
-    let connection = Arc::new(Connection::new(7, peer, peer, None));
-    let pace = Pace {
-        longest: LONG,
-        rate: 0,
-    };
-    let limits = Limits {
-        head_timeout: LONG,
-        body_timeout: LONG,
-        receive: pace,
-        send: pace,
-    };
-    let (seat, _) = Seats::new(1).take().await.unwrap();
-    let guard = Http2::new(
-        connection,
-        Arc::new(Nobody),
-        Arc::new(limits),
-        Rest::in_seat(seat),
-    );
-    let mut wire = wire.guarded(Guard::Http2(Box::new(guard)));
-    let mut says = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
-    for stream in streams {
-        // HEADERS with END_STREAM and END_HEADERS; what the block says is nothing to the guard.
-        says.extend([0, 0, 1, 1, 5, 0, 0, 0, *stream, 0x82]);
-    }
-    client.write_all(&says).await.unwrap();
-    let mut read = vec![0; says.len()];
-    wire.read_exact(&mut read).await.unwrap();
-    // SETTINGS, without which no answer is one.
-    wire.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    wire.flush().await.unwrap();
-    (wire, client)
-}
-
-/// The whole answer on a stream: HEADERS with END_STREAM.
-fn answer(stream: u8) -> [u8; 10] {
-    [0, 0, 1, 1, 5, 0, 0, 0, stream, 0x88]
-}
-
-#[tokio::test]
-async fn answers_of_streams_that_are_ready_together_are_one_record() {
-    let (mut wire, mut client) = with_streams(&[1, 3, 5]).await;
-    let before = wire.writes();
-    wire.write_all(&answer(1)).await.unwrap();
-    let woken = Arc::new(Woken::default());
-    let waker = std::task::Waker::from(Arc::clone(&woken));
-    let mut cx = Context::from_waker(&waker);
-    assert!(Pin::new(&mut wire).poll_flush(&mut cx).is_pending());
-    assert_eq!(woken.0.load(Ordering::Relaxed), 1, "its turn comes again");
-    wire.write_all(&answer(3)).await.unwrap();
-    wire.flush().await.unwrap();
-    assert_eq!(wire.writes() - before, 1);
-    let mut got = [0; 29];
-    client.read_exact(&mut got).await.unwrap();
-    assert_eq!(got[9..], [answer(1), answer(3)].concat());
-}
-
-#[tokio::test]
-async fn the_answer_of_the_only_stream_waits_for_nobody() {
-    let (mut wire, _client) = with_streams(&[1]).await;
-    wire.write_all(&answer(1)).await.unwrap();
-    let mut cx = Context::from_waker(std::task::Waker::noop());
-    assert!(Pin::new(&mut wire).poll_flush(&mut cx).is_ready());
-}
-
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl std::task::Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 #[tokio::test]
