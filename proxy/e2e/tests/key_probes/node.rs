@@ -121,6 +121,7 @@ rows! {
             let mut aegis = Aegis::before(&origin).waf().set("node.log.events_kept", kept).start();
             let id = aegis.get("/?q=1%27%20OR%20%271%27=%271%27--%20").header("x-request-id").to_owned();
             aegis.restart_orderly();
+            aegis.wait_ready();
             aegis.admin(&format!("/events?request={id}"))["status"] == 403
         });
         assert_eq!(found, [true, false]);
