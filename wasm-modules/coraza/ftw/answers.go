@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"sort"
 	"time"
 )
 
@@ -60,7 +61,7 @@ func (n *node) answers(spans []span) (map[string][]line, error) {
 	answers := map[string][]line{}
 	scanner := bufio.NewScanner(file)
 	scanner.Buffer(nil, 1<<20)
-	for at := 0; scanner.Scan(); {
+	for scanner.Scan() {
 		var l line
 		if err := json.Unmarshal(scanner.Bytes(), &l); err != nil {
 			return nil, fmt.Errorf("access log: %w", err)
@@ -69,10 +70,12 @@ func (n *node) answers(spans []span) (map[string][]line, error) {
 			continue
 		}
 		// A test sends nothing of its own before its first marker was answered, nor after its last.
-		for at+1 < len(spans) && !l.Time.Before(spans[at+1].begun.Truncate(time.Millisecond)) {
-			at++
+		// Lines are written when a request ends, which may be after the next one began.
+		later := sort.Search(len(spans), func(i int) bool { return spans[i].begun.Truncate(time.Millisecond).After(l.Time) })
+		if later > 0 {
+			name := spans[later-1].name
+			answers[name] = append(answers[name], l)
 		}
-		answers[spans[at].name] = append(answers[spans[at].name], l)
 	}
 	return answers, scanner.Err()
 }

@@ -25,6 +25,8 @@ type options struct {
 	binary, state, only string
 	every               int
 	policies, bypass    bool
+	// marks are of the origin, if there is one that waits for them.
+	marks *marks
 }
 
 func main() {
@@ -56,7 +58,7 @@ func (o *options) run() error {
 	if err != nil {
 		return err
 	}
-	origin, err := startOrigin()
+	origin, err := o.startOrigin()
 	if err != nil {
 		return err
 	}

@@ -34,15 +34,19 @@ SecRule REQUEST_HEADERS:X-CRS-Test "@rx ^.*$" "id:999999,phase:1,pass,t:none,log
 var methods = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TEST", "REALLYLONGUNREALMETHOD", "FOO", "|GET", "SUBSCRIBE", "PROPFIND"}
 
 // startOrigin runs albedo, which answers what a test tells it to; its answers are text if nothing else is said.
-func startOrigin() (string, error) {
+func (o *options) startOrigin() (string, error) {
 	slog.SetLogLoggerLevel(slog.LevelError)
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
-	albedo := server.Handler()
+	albedo, marks := server.Handler(), &marks{}
+	o.marks = marks
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if mark := r.Header.Get(markHeader); mark != "" {
+			marks.wait(mark)
+		}
 		w.Header().Set("Content-Type", "text/plain")
 		// Albedo's own routes would redirect targets that are not in their simplest form.
 		albedo.ServeHTTP(w, r)
@@ -110,6 +114,11 @@ func (o *options) start(origin string, s site) (*node, error) {
 	s.file("aegis.yaml", string(settings))
 	for name, text := range s.files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	if o.marks != nil {
+		if err := o.marks.follow(n.events); err != nil {
 			return nil, err
 		}
 	}

@@ -44,7 +44,7 @@ SecRuleUpdateTargetById 920272 "!REQUEST_HEADERS"
 
 // compare sends the same tests to both, and to the suite's own settings: the policy must have made a difference.
 func (o *options) compare() error {
-	origin, err := startOrigin()
+	origin, err := o.startOrigin()
 	if err != nil {
 		return err
 	}
