@@ -2,7 +2,9 @@
 
 use super::settings::waf_off;
 use aegis_pipeline::{Named, Plugins, waf};
-use aegis_plugins::{Host, HostConfig, HttpCalls, Inspect, NoHttpCalls, Plugin, PluginSpec};
+use aegis_plugins::{
+    Host, HostConfig, HttpCalls, Inspect, Instances, NoHttpCalls, Plugin, PluginSpec,
+};
 use aegis_settings::model::{self, OnError, PluginStage};
 use aegis_settings::resolved::{Waf, WafMode};
 use bytes::Bytes;
@@ -60,6 +62,7 @@ impl Guard {
             http_call: vec!["web".to_owned()],
             inspect: Inspect::Body,
             body_max: 16 << 20,
+            instances: Instances::Shared,
         };
         // On a thread of its own: preparing blocks.
         std::thread::scope(|scope| scope.spawn(|| self.host.prepare(spec)).join())
@@ -96,6 +99,7 @@ impl Guard {
             http_call: vec![],
             inspect_response: Inspect::Body,
             body_max: 16 << 20,
+            instances: model::PluginInstances::Shared,
         };
         change(&mut settings);
         let named = Named {
