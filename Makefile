@@ -1,6 +1,6 @@
 # The one door. Every target is a thin call of `cargo xtask`; `cargo xtask help` says more.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build bench-proxy bench-door modules setup xtask
+.PHONY: help demo test lint build bench-proxy bench-door ftw modules setup xtask
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -22,6 +22,9 @@ bench-proxy: xtask ## CPU a request against nginx and bare Pingora (ROUNDS=, SEC
 
 bench-door: xtask ## what the door costs, and who is served while it is attacked (SECONDS=, QUICK=1, ONLY=attack)
 	@cargo xtask bench-door $(if $(SECONDS),--seconds $(SECONDS)) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+ftw: xtask ## the Core Rule Set's whole regression suite through a running aegis (ONLY=^942100-)
+	@cargo xtask ftw $(if $(ONLY),--only '$(ONLY)')
 
 modules: xtask ## the Wasm modules alone, into target/modules
 	@cargo xtask modules

@@ -169,7 +169,9 @@ func (s *stream) OnHttpStreamDone() {
 		must(s.tail.Abort())
 	}
 	if s.session != nil {
-		must(s.session.End())
+		event, err := s.session.End()
+		must(err)
+		tell(waf.Verdict{Event: event})
 		s.session = nil
 	}
 }

@@ -14,6 +14,7 @@ use aegis_identity::Hops;
 use aegis_pipeline::{Cache, Limits, Live, NodeParts, Tracer};
 use aegis_settings::model::{AccessFormat, Log, LogTarget, Tracing};
 use aegis_telemetry::access::{AccessLog, Format, Target};
+use aegis_telemetry::event_log::EventLog;
 use aegis_telemetry::log;
 use aegis_telemetry::spans::Exporter;
 use anyhow::Context;
@@ -32,6 +33,7 @@ pub(crate) struct Node {
     pub(crate) state: Arc<State>,
     pub(crate) plane: Arc<Plane>,
     pub(crate) access: Option<Arc<AccessLog>>,
+    pub(crate) events: Option<EventLog>,
     pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) servers: Servers,
     pub(crate) door: Bound,
@@ -81,6 +83,7 @@ impl Node {
         let node = &settings.node;
         make_state_dir(&node.state_dir)?;
         let access = open_access_log(&node.log)?;
+        let events = open_event_log(&node.log)?;
         let store = match CertStore::load(boot.validated(), &node.state_dir, Times::Serve) {
             Ok((store, _)) => store,
             Err(problems) => {
@@ -128,6 +131,7 @@ impl Node {
             state,
             plane: Arc::new(plane),
             access,
+            events,
             tracer,
             servers,
             door,
@@ -161,11 +165,7 @@ fn open_access_log(log: &Log) -> anyhow::Result<Option<Arc<AccessLog>>> {
         AccessFormat::Combined => Format::Combined,
         AccessFormat::Off => return Ok(None),
     };
-    let target = match &log.access_path {
-        LogTarget::Stdout => Target::Stdout,
-        LogTarget::File(path) => Target::File(path.clone()),
-    };
-    let opened = AccessLog::open(format, target);
+    let opened = AccessLog::open(format, target(&log.access_path));
     let opened = opened.with_context(|| {
         format!(
             "the access log cannot be opened at {:?} (node.log.access_path)",
@@ -173,4 +173,22 @@ fn open_access_log(log: &Log) -> anyhow::Result<Option<Arc<AccessLog>>> {
         )
     })?;
     Ok(Some(Arc::new(opened)))
+}
+
+fn open_event_log(log: &Log) -> anyhow::Result<Option<EventLog>> {
+    let Some(path) = &log.events_path else {
+        return Ok(None);
+    };
+    let opened = EventLog::open(target(path));
+    let opened = opened.with_context(|| {
+        format!("the event log cannot be opened at {path:?} (node.log.events_path)")
+    })?;
+    Ok(Some(opened))
+}
+
+fn target(path: &LogTarget) -> Target {
+    match path {
+        LogTarget::Stdout => Target::Stdout,
+        LogTarget::File(path) => Target::File(path.clone()),
+    }
 }

@@ -155,6 +155,7 @@ fn values(route: &Route) -> Value {
             .map(|t| format!("{}:{}", t.rule, t.target))
             .collect();
         say("waf.exclude_targets", json!(targets));
+        say("waf.seclang_before", json!(waf.seclang_before));
         say("waf.seclang", json!(waf.seclang));
         say("waf.inspect_response", json!(inspect(waf.inspect_response)));
         say("waf.text_max", json!(waf.text_max));

@@ -5,7 +5,9 @@ use crate::bans::Bans;
 use crate::explain;
 use crate::modules;
 use crate::sandbox::{self, Sandbox};
-use aegis_certs::{CertProblem, CertStore, Certificates, Times, rotate_tickets_every};
+use aegis_certs::{
+    CertProblem, CertStore, Certificates, Times, rotate_tickets_every, turn_tickets,
+};
 use aegis_control::{Copies, DataPlane, Progress, Questions, Rejection, Tokens};
 use aegis_front::{Change, Listeners};
 use aegis_identity::Hops;
@@ -102,9 +104,10 @@ impl Plane {
         self.current.lock().validated.settings.node.shutdown.grace
     }
 
-    /// Moves on the metrics of what only counts inside.
-    pub(crate) fn publish(&self) {
+    /// Moves on what time alone moves: the metrics of what only counts inside, and the keys of session tickets.
+    pub(crate) fn tick(&self) {
         self.node.limits.publish();
+        turn_tickets();
     }
 
     /// Makes a new self-signed certificate when the one in force ends soon, and says again which others have ended.

@@ -159,9 +159,9 @@ impl Sandbox {
     /// What each profile costs that has SecLang of its own.
     pub(crate) fn prices(plugins: &Plugins) -> Vec<Price> {
         let own = plugins.waf.iter();
-        own.filter(|(profile, _)| !profile.seclang().is_empty())
+        own.filter(|(profile, _)| profile.seclang().next().is_some())
             .map(|(profile, plugin)| Price {
-                seclang: profile.seclang().to_vec(),
+                seclang: profile.seclang().cloned().collect(),
                 start: plugin.running().built,
                 memory: plugin.running().image.unwrap_or_else(|| plugin.memory()),
             })

@@ -20,8 +20,8 @@ use tokio::time::error::Elapsed;
 
 /// How often certificates are looked at: whether the self-signed one is due, and which have ended.
 const RENEWAL: Duration = Duration::from_secs(6 * 3600);
-/// How often metrics follow what is counted elsewhere.
-const PUBLISH: Duration = Duration::from_secs(1);
+/// How often metrics follow what is counted elsewhere, and the keys of session tickets the time.
+const SECOND: Duration = Duration::from_secs(1);
 /// How often the first preparation is looked at.
 const PROGRESS: Duration = Duration::from_millis(500);
 /// Time for the last access log lines.
@@ -42,6 +42,7 @@ pub(crate) async fn serve(
         state,
         plane,
         access,
+        events,
         tracer,
         servers,
         door,
@@ -80,7 +81,7 @@ pub(crate) async fn serve(
 
     let mut renewal = tokio::time::interval(RENEWAL);
     let mut progress = tokio::time::interval(PROGRESS);
-    let mut publish = tokio::time::interval(PUBLISH);
+    let mut second = tokio::time::interval(SECOND);
     let mut told = Vec::new();
     let mut starting = true;
     loop {
@@ -97,12 +98,15 @@ pub(crate) async fn serve(
                     if let Some(access) = &access {
                         access.reopen();
                     }
+                    if let Some(events) = &events {
+                        events.reopen();
+                    }
                     controller.reload();
                 }
                 Signal::Stop => break,
             },
             _ = renewal.tick() => plane.look_at_certificates(),
-            _ = publish.tick() => plane.publish(),
+            _ = second.tick() => plane.tick(),
             _ = progress.tick(), if starting => tell(plane.preparing(), &mut told),
             ended = &mut admin => ended?,
             ended = &mut doors => {

@@ -38,7 +38,7 @@ pub use live::Certificates;
 pub use name::CertName;
 pub use policy::{Protocols, apply_policy};
 pub use store::{CertStore, Offer};
-pub use tickets::rotate_tickets_every;
+pub use tickets::{rotate_tickets_every, turn_tickets};
 
 use boring::x509::X509NameRef;
 

@@ -2,7 +2,8 @@
 //!
 //! A key makes tickets for one rotation and opens them for one more; then it is wiped. Whoever takes the memory of a node
 //! can read the TLS 1.2 sessions resumed in the last two rotations, and none before (TLS 1.3 adds a key exchange to each
-//! resumption). Disks hold nothing: after a restart the first handshakes are whole ones.
+//! resumption). Keys turn with the handshakes that need them, and by [`turn_tickets`] where there are none: so a key is gone
+//! by its time on a node that nobody visits, too. Disks hold nothing: after a restart the first handshakes are whole ones.
 //!
 //! One set serves all listeners and all certificates: the library looks callbacks up in whatever context a handshake
 //! has come to. What a ticket may *not* do is bound to it: the session of a site that asks for certificates of clients
@@ -22,6 +23,12 @@ const ROTATION: Duration = Duration::from_secs(12 * 3600);
 /// How long a key makes tickets, from now on.
 pub fn rotate_tickets_every(rotation: Duration) {
     KEYS.set_rotation(rotation);
+}
+
+/// Turns the keys if it is time, so that none outlives two rotations for want of a handshake. To be called about once a
+/// second; until there was a first handshake there is nothing to turn.
+pub fn turn_tickets() {
+    KEYS.turn(Instant::now());
 }
 
 /// Calls `with` with the key that makes tickets; `None` if it fails, or there is no randomness.
@@ -114,6 +121,14 @@ impl Keys {
         self.rotation_ms.store(millis.max(1), Ordering::Relaxed);
     }
 
+    /// Turns the ring if it is time at `now`; without randomness it goes, with all its keys.
+    fn turn(&self, now: Instant) {
+        if self.ring.load().is_some() && self.at(now).is_none() {
+            let _turn = self.turning.lock();
+            self.ring.store(None);
+        }
+    }
+
     /// The ring at `now`, turned if it is time; `None` without randomness.
     fn at(&self, now: Instant) -> Option<Arc<Ring>> {
         let rotation = Duration::from_millis(self.rotation_ms.load(Ordering::Relaxed));
@@ -138,6 +153,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::Keys;
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -168,6 +184,23 @@ mod tests {
         assert!(keys.at(start + HOUR * 2).unwrap().find(&first).is_none());
         let second = keys.at(start + HOUR * 2).unwrap().current.name;
         assert!(keys.at(start + HOUR * 9).unwrap().find(&second).is_none());
+    }
+
+    #[test]
+    fn a_key_is_gone_by_its_time_though_nobody_comes() {
+        let (keys, start) = (Keys::new(HOUR), Instant::now());
+        keys.turn(start);
+        assert!(keys.ring.load().is_none(), "nobody has come yet");
+        let first = Arc::downgrade(&keys.at(start).unwrap().current);
+        let second = Duration::from_secs(1);
+        keys.turn(start + HOUR * 2 - second);
+        assert!(first.upgrade().is_some(), "it still opens tickets");
+        keys.turn(start + HOUR * 2);
+        assert!(first.upgrade().is_none(), "nothing holds it");
+        // The one that followed it has made no ticket, and goes as well.
+        let next = Arc::downgrade(&keys.ring.load_full().unwrap().current);
+        keys.turn(start + HOUR * 5);
+        assert!(next.upgrade().is_none());
     }
 
     #[test]

@@ -88,6 +88,13 @@ fn edits() -> Vec<Edit> {
             &["seclang", "gone.conf"],
         ),
         edit(
+            "missing rules before the core rule set",
+            "sites[0].waf",
+            json!({ "mode": "off", "seclang_before": ["gone.conf"] }),
+            Some("\"gone.conf\""),
+            &["seclang_before[0]", "gone.conf"],
+        ),
+        edit(
             "missing module",
             "plugins.gone.module",
             json!("gone.wasm"),

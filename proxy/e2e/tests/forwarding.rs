@@ -87,15 +87,17 @@ fn a_chain_of_trusted_proxies_names_the_client_and_nobody_before_him_is_heard() 
             "X-Real-IP: 6.6.6.6",
         ],
     );
-    through(
-        "/f",
-        &["Forwarded: for=6.6.6.6, for=\"[2001:db8::9]:4711\";proto=https, for=10.0.0.7"],
-    );
     through("/none", &["X-Forwarded-Proto: https"]);
-    through(
-        "/differ",
-        &["Forwarded: for=6.6.6.6", "X-Forwarded-For: 203.0.113.9"],
-    );
+    // The client's own word, which his proxy passes on: it neither hides nor changes who he is.
+    for (path, forwarded) in [
+        ("/hides", "Forwarded: for=unknown"),
+        (
+            "/pretends",
+            "Forwarded: for=6.6.6.6;proto=https;host=evil.example",
+        ),
+    ] {
+        through(path, &[forwarded, "X-Forwarded-For: 203.0.113.9"]);
+    }
 
     let expected = [
         (
@@ -109,24 +111,19 @@ fn a_chain_of_trusted_proxies_names_the_client_and_nobody_before_him_is_heard() 
             ],
         ),
         (
-            "/f",
-            "2001:db8::9",
-            [
-                "2001:db8::9, 10.0.0.7, 127.0.0.1",
-                "https",
-                "shop.example",
-                "",
-            ],
+            "/hides",
+            "203.0.113.9",
+            ["203.0.113.9, 127.0.0.1", "http", "shop.example", ""],
+        ),
+        (
+            "/pretends",
+            "203.0.113.9",
+            ["203.0.113.9, 127.0.0.1", "http", "shop.example", ""],
         ),
         (
             "/none",
             "127.0.0.1",
             ["127.0.0.1", "https", "shop.example", ""],
-        ),
-        (
-            "/differ",
-            "127.0.0.1",
-            ["127.0.0.1", "http", "shop.example", ""],
         ),
     ];
     for (path, client, sent) in expected {
@@ -138,6 +135,49 @@ fn a_chain_of_trusted_proxies_names_the_client_and_nobody_before_him_is_heard() 
         assert_eq!(line["scheme"], sent[1]);
         let peer = (client != "127.0.0.1").then_some("127.0.0.1");
         assert_eq!(line["peer"].as_str(), peer, "{line}");
+    }
+    assert_eq!(
+        aegis.metrics().sum("aegis_forwarded_doubted_total", &[]),
+        0.0
+    );
+}
+
+#[test]
+fn where_either_field_may_name_the_client_both_are_believed_as_far_as_they_agree() {
+    let origin = origin();
+    let aegis = behind_a_proxy(&origin)
+        .set("node.client.forwarded_field", "any")
+        .start();
+    let both = "for=6.6.6.6, for=\"[2001:db8::9]:4711\";proto=https, for=10.0.0.7";
+    for (path, forwarded, x_for, client, chain) in [
+        (
+            "/one",
+            both,
+            None,
+            "2001:db8::9",
+            "2001:db8::9, 10.0.0.7, 127.0.0.1",
+        ),
+        (
+            "/differ",
+            "for=6.6.6.6",
+            Some("203.0.113.9"),
+            "127.0.0.1",
+            "127.0.0.1",
+        ),
+        (
+            "/agree",
+            "for=203.0.113.9",
+            Some("203.0.113.9"),
+            "203.0.113.9",
+            "203.0.113.9, 127.0.0.1",
+        ),
+    ] {
+        let curl = aegis.curl(path).header(&format!("Forwarded: {forwarded}"));
+        let x_for = x_for.map(|x_for| format!("X-Forwarded-For: {x_for}"));
+        let curl = x_for.iter().fold(curl, |curl, field| curl.header(field));
+        assert_eq!(curl.send().status, 200);
+        assert_eq!(aegis.logged(path)["client"], client);
+        assert_eq!(got(&origin, path).header("x-forwarded-for"), chain);
     }
     let doubted = |reason: &str| {
         let label = format!("reason=\"{reason}\"");
@@ -253,7 +293,20 @@ fn a_load_balancer_names_the_client_by_the_proxy_protocol_and_strangers_do_not_g
         (json!("127.0.0.1"), Value::Null)
     );
     // The client's own fields stay his own word.
-    let forged = "X-Forwarded-For: 6.6.6.6\r\n";
+    let forged = "X-Forwarded-For: 6.6.6.6\r\nX-Request-Id: forged\r\n";
+    // So they do where the load balancer does not say who he is; if it speaks for itself they are its own.
+    let unspecified = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0";
+    let unknown = b"PROXY UNKNOWN\r\n";
+    let nobody = (peer.clone(), Value::Null);
+    assert_eq!(ask(&aegis, unknown, "/v1/unknown", forged), nobody);
+    assert_eq!(ask(&aegis, unspecified, "/v2/unspecified", forged), nobody);
+    for path in ["/v1/unknown", "/v2/unspecified"] {
+        let seen = got(&origin, path);
+        assert_eq!(seen.header("x-forwarded-for"), "127.0.0.1");
+        assert_ne!(seen.header("x-request-id"), "forged");
+    }
+    let probe = ask(&aegis, local, "/local/forged", forged);
+    assert_eq!(probe, (json!("6.6.6.6"), peer.clone()));
     assert_eq!(ask(&aegis, v1, "/forged", forged), (client, peer.clone()));
     assert_eq!(
         got(&origin, "/forged").header("x-forwarded-for"),

@@ -100,6 +100,7 @@ fn an_oldest_version_is_held() {
 fn a_handshake_that_never_comes_is_closed_and_counted() {
     let origin = hello();
     let aegis = Aegis::before(&origin)
+        .set("node.client.hello_timeout", "200ms")
         .set("node.client.handshake_timeout", "200ms")
         .start();
     let mut silent = aegis_testkit::raw::Raw::tcp(aegis.tls());

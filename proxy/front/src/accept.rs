@@ -7,12 +7,12 @@ use crate::listeners::Side;
 use crate::refusal::Refusal;
 use crate::seats::Seat;
 use crate::serve::{Accepted, serve};
-use aegis_identity::{Connection, Refuse};
+use aegis_identity::{Connection, Refuse, canonical};
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_ACCEPTED, CONNECTIONS_OPEN};
 use pingora_core::apps::ServerApp;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -104,11 +104,6 @@ where
     }
     drop(listener);
     drain(connections, side.grace(shared.config.grace)).await
-}
-
-/// A client that came over IPv4 has an IPv4 address, whatever the socket is.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 async fn drain(mut connections: JoinSet<()>, grace: Duration) -> Drained {

@@ -97,7 +97,8 @@ pub(crate) fn listener(address: SocketAddr, reuse_port: bool) -> Result<TcpListe
 
 /// Listens on `address` in place of `former`, sockets of ours that overlap it and will be closed: `0.0.0.0` becomes
 /// `[::]`, say. For the moment of the change the kernel is told that they may share. It remembers that for as long as the
-/// address is open: who has the same user and asks to share could come beside us then, and nobody else.
+/// address is open: who has the same user and asks to share could come beside us then, and nobody else. They are left as
+/// they were: until the change is made, and if it fails, they go on serving.
 ///
 /// # Errors
 /// As [`listener`].
@@ -106,12 +107,13 @@ pub(crate) fn listener_instead_of(
     address: SocketAddr,
     reuse_port: bool,
 ) -> Result<TcpListener, BindError> {
+    let were_shared: Vec<bool> = former.iter().map(|socket| is_shared(socket)).collect();
     for socket in former {
         share(socket, true);
     }
     let opened = listener(address, true);
-    for socket in former {
-        share(socket, false);
+    for (socket, was_shared) in former.iter().zip(were_shared) {
+        share(socket, was_shared);
     }
     if let Ok(opened) = &opened {
         share(opened, reuse_port);
@@ -125,6 +127,10 @@ pub(crate) fn share(socket: &TcpListener, is_shared: bool) {
     if let Err(error) = sockopt::set_socket_reuseport(socket, is_shared) {
         tracing::warn!(%error, "whether an address is shared cannot be set");
     }
+}
+
+fn is_shared(socket: &TcpListener) -> bool {
+    sockopt::socket_reuseport(socket).unwrap_or(false)
 }
 
 /// Whether two sockets cannot be bound at once.
@@ -291,6 +297,21 @@ mod tests {
             next.set_nonblocking(false).unwrap();
             next.accept().unwrap();
             assert!(listener(wide, false).is_err(), "it is not shared");
+        }
+    }
+
+    #[test]
+    fn an_address_that_stays_after_all_is_shared_as_before() {
+        for reuse_port in [true, false] {
+            let former = listener(address("127.0.0.1:0"), reuse_port).unwrap();
+            let taken = former.local_addr().unwrap();
+            // Somebody else is in the way of the wider one.
+            let port = taken.port();
+            let other = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), port));
+            let _other = listener(other, false).unwrap();
+            let wide = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            assert!(listener_instead_of(&[&former], wide, true).is_err());
+            assert_eq!(listener(taken, true).is_ok(), reuse_port);
         }
     }
 

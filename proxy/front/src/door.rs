@@ -257,7 +257,6 @@ impl Bound {
             seats: Seats::new(self.config.connections_max),
             addresses: Addresses::new(self.config.connections_per_address),
             config: self.config,
-
             connections: AtomicU64::new(1),
         });
         let mut all = Drained::default();

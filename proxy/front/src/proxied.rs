@@ -6,19 +6,19 @@
 use crate::conn::Conn;
 use crate::door::Shared;
 use crate::refusal::Refusal;
-use aegis_identity::{Connection, ProxyHeaderError, Refuse, read_proxy_header};
+use aegis_identity::{Behalf, Connection, ProxyHeaderError, Refuse, read_proxy_header};
 use std::net::SocketAddr;
 use tokio::time::{Instant, timeout_at};
 
-/// Reads the header off the start of `conn`, within the time of a ClientHello. `Some(None)`: the load balancer speaks for
-/// itself. `None`: the connection is refused, and that is told.
+/// Reads the header off the start of `conn`, within the time of a ClientHello. `None`: the connection is refused, and
+/// that is told.
 pub(crate) async fn read_header<A: Refuse + 'static>(
     conn: &mut Conn,
     peer: SocketAddr,
     local: SocketAddr,
     shared: &Shared<A>,
     began: Instant,
-) -> Option<Option<SocketAddr>> {
+) -> Option<Behalf> {
     let read = if shared.app.trusts(peer.ip()) {
         let read = timeout_at(began + shared.config.hello_timeout, header(conn)).await;
         read.unwrap_or(Err(Refusal::ProxyTimeout))
@@ -32,13 +32,13 @@ pub(crate) async fn read_header<A: Refuse + 'static>(
     .ok()
 }
 
-async fn header(conn: &mut Conn) -> Result<Option<SocketAddr>, Refusal> {
+async fn header(conn: &mut Conn) -> Result<Behalf, Refusal> {
     loop {
         // Before there is a byte nothing is wrong yet.
         let read = read_proxy_header(conn.ahead());
         if let Some(header) = read.map_err(Refusal::of_proxy_header)? {
             conn.skip(header.len);
-            return Ok(header.client);
+            return Ok(header.behalf);
         }
         if !conn.read_more().await {
             return Err(Refusal::ProxyClosed);

@@ -142,12 +142,16 @@ impl Seats {
             let seat = shard
                 .slots
                 .get(first as usize)
-                .map(|slot| slot.seat.upgrade());
+                .and_then(|slot| slot.seat.upgrade());
             shard.unlink(first);
-            seat.flatten()
+            if let Some(seat) = &seat {
+                // While nobody can begin to work: see there.
+                seat.leaves.store(true, Ordering::Release);
+            }
+            seat
         };
         if let Some(seat) = seat {
-            seat.leave();
+            seat.nudge();
         }
         true
     }
@@ -173,9 +177,17 @@ impl Seat {
         self.seats.shard(self.shard).link(self.slot, now);
     }
 
-    /// A request has begun.
+    /// A request has begun. Who was told to go and has not gone yet stays: it is idle no more.
     pub(crate) fn work(&self) {
-        self.seats.shard(self.shard).unlink(self.slot);
+        let was_to_leave = {
+            let mut shard = self.seats.shard(self.shard);
+            shard.unlink(self.slot);
+            self.leaves.swap(false, Ordering::AcqRel)
+        };
+        if was_to_leave {
+            // Whoever waits for this place looks for another.
+            self.seats.freed.notify_waiters();
+        }
     }
 
     /// How long nothing has been done.
@@ -202,11 +214,6 @@ impl Seat {
             *known = Some(task.clone());
         }
         true
-    }
-
-    fn leave(&self) {
-        self.leaves.store(true, Ordering::Release);
-        self.nudge();
     }
 
     fn nudge(&self) {
@@ -369,6 +376,34 @@ mod tests {
         let (_fourth, made_room) = seats.take().await.expect("a free place");
         assert!(!made_room);
         drop(third);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_begins_a_request_when_it_is_told_to_go_stays_and_the_next_one_goes() {
+        let seats = Seats::new(2);
+        let (first, second) = (seat(&seats), seat(&seats));
+        first.rest();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        second.rest();
+        let second = tokio::spawn(async move {
+            told_to_leave(&second).await;
+        });
+        let began = Instant::now();
+        let beginning = async {
+            told_to_leave(&first).await;
+            // Its request came in the same moment.
+            first.work();
+            assert!(!first.is_to_leave());
+        };
+        let (taken, ()) = tokio::join!(seats.take(), beginning);
+        assert!(taken.is_some_and(|(_, made_room)| made_room));
+        assert_eq!(
+            began.elapsed(),
+            Duration::ZERO,
+            "nobody waits for who stays"
+        );
+        assert!(!first.is_to_leave());
+        second.await.unwrap();
     }
 
     #[tokio::test]

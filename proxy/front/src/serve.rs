@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::seats::Seat;
 use crate::tls::{facts, handshake};
 use crate::wire::{FIRST_MAX, Wire};
-use aegis_identity::{Alpn, Connection, Refuse, TlsFacts};
+use aegis_identity::{Alpn, Behalf, Connection, Refuse, TlsFacts};
 use aegis_telemetry::events::LimitHit;
 use aegis_telemetry::metrics::{CONNECTIONS_AGED, CONNECTIONS_CLOSED_IDLE};
 use pingora_core::apps::ServerApp;
@@ -76,6 +76,7 @@ where
     let nudges = Waker::from(Arc::clone(&seat));
     nudges.wake_by_ref();
     poll_fn(|cx| {
+        // First, for what has come meanwhile may be a request: then the connection is idle no more, and stays.
         if serving.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -162,23 +163,20 @@ where
     let acceptor = side.acceptor();
     let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
     seat.rest();
-    let client = if side.is_proxied() {
+    let behalf = if side.is_proxied() {
         read_header(&mut conn, peer, local, shared, began).await?
     } else {
-        None
+        Behalf::Itself
     };
     let facts_of = |tls: Option<TlsFacts>| {
         let connection = Connection::new(shared.next_id(), peer, local, tls);
-        Arc::new(match client {
-            Some(client) => connection.on_behalf_of(client),
-            None => connection,
-        })
+        Arc::new(connection.on_behalf_of(behalf))
     };
     let refused = |refusal: Refusal| {
         refusal.tell(&*shared.app, &facts_of(None));
         None
     };
-    if let Some(client) = client {
+    if let Behalf::Address(client) = behalf {
         match shared.place_of(client.ip()) {
             Ok(place) => *told = Some(place),
             Err(refusal) => return refused(refusal),

@@ -183,20 +183,7 @@ impl<S: Transport> Wire<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            if let Some(frames) = guard.take_inward() {
-                // A reader of frames has room for more than these; what it has not is lost with the connection.
-                if frames.len() > buf.remaining() {
-                    return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
-                }
-                buf.put_slice(&frames);
-                return Poll::Ready(Ok(()));
-            }
-            let before = buf.filled().len();
-            if let Poll::Ready(read) = self.poll_plain(cx, buf) {
-                guard.read(buf.filled().get(before..).unwrap_or_default())?;
-                return Poll::Ready(read);
-            }
-            ready!(guard.poll_waiting(cx))?;
+            guard.end_slow()?;
             if let Some(frames) = guard.take_outward() {
                 guard.wrote_ours(&frames);
                 self.gather(&frames);
@@ -205,6 +192,15 @@ impl<S: Transport> Wire<S> {
                     sent?;
                 }
             }
+            if guard.give_inward(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            if let Poll::Ready(read) = self.poll_plain(cx, buf) {
+                guard.read(buf.filled().get(before..).unwrap_or_default())?;
+                return Poll::Ready(read);
+            }
+            ready!(guard.poll_waiting(cx))?;
         }
     }
 

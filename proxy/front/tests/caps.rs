@@ -10,11 +10,12 @@ mod support;
 use aegis_certs::CertStore;
 use aegis_front::DoorConfig;
 use aegis_settings::model::TlsPreset::Intermediate;
+use aegis_testkit::h2::code::NO_ERROR;
+use aegis_testkit::h2::kind::GOAWAY;
 use std::io::Read;
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use support::h2::{GOAWAY, H2, NO_ERROR};
 use support::{
     Running, client, config, ec_key, get, is_closed, metric, plain, receive, refused, send, shake,
     start, store, tls, until,
@@ -99,14 +100,14 @@ fn a_connection_of_http2_goes_only_without_streams_and_is_told_so() {
         &[tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     );
-    let mut at_work = H2::connect(door.address(), None);
-    at_work.send(&support::h2::get(1, "/hold"));
+    let mut at_work = support::h2(door.address(), None);
+    at_work.ask(1, "/hold");
     until("the request is in flight", || {
         door.app.held.load(Ordering::SeqCst) == 1
     });
-    let mut idle = H2::connect(door.address(), None);
+    let mut idle = support::h2(door.address(), None);
     idle.get(1, "/");
-    let mut new = H2::connect(door.address(), None);
+    let mut new = support::h2(door.address(), None);
     new.get(1, "/");
     assert_eq!(idle.closes(|_| {}), Some(NO_ERROR));
     door.go();
@@ -194,8 +195,8 @@ fn a_connection_of_http2_past_its_age_is_told_and_its_streams_finish() {
         &[tls(Intermediate, true)],
         store(&[("a", ec_key())]),
     );
-    let mut h2 = H2::connect(door.address(), None);
-    h2.send(&support::h2::get(1, "/hold"));
+    let mut h2 = support::h2(door.address(), None);
+    h2.ask(1, "/hold");
     let away = h2.wait("GOAWAY", |frame| frame.kind == GOAWAY, |_| {});
     assert_eq!(away.code(), NO_ERROR);
     door.go();

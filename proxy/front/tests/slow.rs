@@ -9,15 +9,14 @@ mod support;
 
 use aegis_front::DoorConfig;
 use aegis_settings::model::TlsPreset::Intermediate;
+use aegis_testkit::h2::code::{ENHANCE_YOUR_CALM, NO_ERROR};
+use aegis_testkit::h2::kind::{DATA, HEADERS, PING, RST_STREAM, SETTINGS};
+use aegis_testkit::h2::{END_STREAM, Frame, frame, head, window_update};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use support::h2::{
-    DATA, END_STREAM, ENHANCE_YOUR_CALM, Frame, H2, HEADERS, NO_ERROR, PING, RST_STREAM, block,
-    frame, post,
-};
 use support::{
     DEADLINE, Running, client, config, cut, ec_key, get, is_closed, metric, plain, receive,
     refused, requests_refused, send, shake, start, store, tls, until,
@@ -262,8 +261,8 @@ fn a_stream_of_events_that_has_nothing_to_say_goes_on() {
     });
     let mut tcp = door.connect();
     send(&mut tcp, "/events");
-    let mut h2 = H2::connect(door.addresses[1], None);
-    h2.send(&support::h2::get(1, "/events"));
+    let mut h2 = support::h2(door.addresses[1], None);
+    h2.ask(1, "/events");
     until("both have begun", || {
         door.app.held.load(Ordering::SeqCst) == 2
     });
@@ -279,13 +278,13 @@ fn half_a_list_of_fields_over_http2_is_cut() {
         head_timeout: SHORT,
         ..config()
     });
-    let fields = block("GET", "/");
+    let fields = head("GET", "a", "/");
     let without_end = frame(HEADERS, END_STREAM, 1, &fields);
     let in_drips = frame(HEADERS, END_STREAM | 4, 1, &fields);
     for bytes in [&without_end[..], &in_drips[..15]] {
         let before = cut("h2_head_timeout");
         let mut other = door.connect();
-        let mut h2 = H2::connect(door.addresses[1], None);
+        let mut h2 = support::h2(door.addresses[1], None);
         h2.send(bytes);
         let code = h2.closes(|_| drop(get(&mut other, "/")));
         assert_eq!(code, Some(ENHANCE_YOUR_CALM));
@@ -307,8 +306,8 @@ fn a_stream_whose_body_comes_in_drips_is_reset_and_its_connection_goes_on() {
     for drip in [&b""[..], b"x"] {
         let before = requests_refused("body_rate");
         let mut other = door.connect();
-        let mut h2 = H2::connect(door.addresses[1], None);
-        h2.send(&post(1, "/body"));
+        let mut h2 = support::h2(door.addresses[1], None);
+        h2.post(1, "/body");
         let reset = h2.wait("RST_STREAM", is_reset(1), |h2| {
             if !drip.is_empty() {
                 h2.send(&frame(DATA, 0, 1, drip));
@@ -333,8 +332,8 @@ fn a_frame_in_drips_ends_its_connection() {
     });
     let before = cut("h2_body_rate");
     let mut other = door.connect();
-    let mut h2 = H2::connect(door.addresses[1], None);
-    h2.send(&post(1, "/body"));
+    let mut h2 = support::h2(door.addresses[1], None);
+    h2.post(1, "/body");
     h2.send(&frame(DATA, END_STREAM, 1, &[0; 16_000])[..20]);
     let code = h2.closes(|h2| {
         h2.send(b"x");
@@ -352,13 +351,78 @@ fn a_window_that_is_never_opened_ends_its_stream_alone() {
         ..config()
     });
     let before = requests_refused("slow_reader");
-    let mut h2 = H2::connect(door.addresses[1], Some(0));
-    h2.send(&support::h2::get(1, "/large"));
+    let mut h2 = support::h2(door.addresses[1], Some(0));
+    h2.ask(1, "/large");
     let reset = h2.wait("RST_STREAM", is_reset(1), |_| {});
     assert_eq!(reset.code(), ENHANCE_YOUR_CALM);
     assert_eq!(requests_refused("slow_reader"), before + 1);
-    h2.send(&frame(4, 0, 0, &[0, 4, 0, 1, 0, 0]));
+    h2.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]));
     h2.get(3, "/");
+}
+
+#[test]
+fn a_window_that_is_opened_in_drips_ends_its_stream_alone() {
+    let door = both(DoorConfig {
+        write_timeout: SHORT,
+        send_rate_min: 10_000,
+        ..config()
+    });
+    // The stream's window, and the connection's.
+    for dripping in [1, 0] {
+        let before = requests_refused("slow_reader");
+        let window = if dripping == 1 { 0 } else { 1 << 30 };
+        let mut h2 = support::h2(door.addresses[1], Some(window));
+        h2.ask(1, "/large");
+        let reset = h2.wait("RST_STREAM", is_reset(1), |h2| {
+            // Far more often than the guard looks at its streams by itself.
+            h2.send(&window_update(dripping, 1));
+        });
+        assert_eq!(reset.code(), ENHANCE_YOUR_CALM);
+        assert_eq!(requests_refused("slow_reader"), before + 1);
+        h2.send(&window_update(0, 1 << 20));
+        h2.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]));
+        h2.get(3, "/");
+    }
+}
+
+#[test]
+fn a_window_that_is_used_up_harms_nobody_whose_answers_are_complete() {
+    let door = both(DoorConfig {
+        write_timeout: SHORT,
+        send_rate_min: 10_000,
+        ..config()
+    });
+    let before = requests_refused("slow_reader");
+    let mut h2 = support::h2(door.addresses[1], None);
+    h2.get(1, "/window");
+    // All of the connection's window is gone, and for as long as it likes the client has no need of more.
+    let begin = Instant::now();
+    while begin.elapsed() < 3 * SHORT {
+        assert_eq!(h2.look(), None);
+    }
+    assert!(!h2.is_closed());
+    h2.send(&window_update(0, 1000));
+    h2.get(3, "/");
+    assert_eq!(requests_refused("slow_reader"), before);
+}
+
+#[test]
+fn the_whole_time_of_a_body_goes_on_while_its_client_cannot_send() {
+    let door = both(DoorConfig {
+        body_timeout: SHORT,
+        ..config()
+    });
+    let before = requests_refused("body_timeout");
+    let mut h2 = support::h2(door.addresses[1], None);
+    // Nobody reads this body, so that it has no window any more.
+    h2.post(1, "/hold");
+    for _ in 0..3 {
+        h2.send(&frame(DATA, 0, 1, &[0; 16_384]));
+    }
+    h2.send(&frame(DATA, 0, 1, &[0; 16_383]));
+    let reset = h2.wait("RST_STREAM", is_reset(1), |_| {});
+    assert_eq!(reset.code(), ENHANCE_YOUR_CALM);
+    assert_eq!(requests_refused("body_timeout"), before + 1);
 }
 
 #[test]
@@ -369,7 +433,7 @@ fn a_connection_of_http2_without_streams_is_ended_by_goaway_whatever_it_pings() 
     });
     for (requests, pings) in [(0, false), (1, false), (1, true)] {
         let before = metric("aegis_connections_closed_idle_total");
-        let mut h2 = H2::connect(door.addresses[1], None);
+        let mut h2 = support::h2(door.addresses[1], None);
         for n in 0..requests {
             h2.get(2 * n + 1, "/");
         }

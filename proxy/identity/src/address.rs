@@ -1,7 +1,7 @@
 //! The text of an address without an allocation.
 
 use std::fmt::{self, Write};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Deref;
 
 /// Whom an address stands for where clients are counted: itself in IPv4, its /64 in IPv6, of which one customer has at
@@ -14,6 +14,13 @@ pub fn source(client: IpAddr) -> IpAddr {
         )),
         v4 => v4,
     }
+}
+
+/// The one form of an address: a client that came over IPv4 has an IPv4 address, whatever the socket is, and a link-local
+/// one has no scope.
+#[must_use]
+pub const fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Longest text of an [`IpAddr`]: eight groups of four digits.

@@ -1,6 +1,6 @@
 //! One connection of a client.
 
-use crate::{AddressText, Ja4, Place};
+use crate::{AddressText, Behalf, Ja4, Place, canonical};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
@@ -22,6 +22,7 @@ pub struct Connection {
     /// its first request.
     pub site: OnceLock<Place>,
     client_text: AddressText,
+    unnamed: bool,
 }
 
 impl Connection {
@@ -37,15 +38,29 @@ impl Connection {
             id,
             site: OnceLock::new(),
             client_text: AddressText::new(peer.ip()),
+            unnamed: false,
         }
     }
 
-    /// Made on behalf of `client`, says the peer, who is trusted.
+    /// Made on behalf of somebody, says the peer, who is trusted.
     #[must_use]
-    pub fn on_behalf_of(mut self, client: SocketAddr) -> Self {
-        self.client = canonical(client);
-        self.client_text = AddressText::new(self.client.ip());
+    pub fn on_behalf_of(mut self, behalf: Behalf) -> Self {
+        match behalf {
+            Behalf::Itself => {}
+            Behalf::Unnamed => self.unnamed = true,
+            Behalf::Address(client) => {
+                self.client = canonical(client);
+                self.client_text = AddressText::new(self.client.ip());
+            }
+        }
         self
+    }
+
+    /// Whether a load balancer made it for an outside client of whom it tells no address. The client then shares the
+    /// address of the load balancer, and not what is believed of that one.
+    #[must_use]
+    pub const fn is_unnamed(&self) -> bool {
+        self.unnamed
     }
 
     /// The client's address.
@@ -95,10 +110,6 @@ impl Connection {
     pub fn tls_version(&self) -> Option<&'static str> {
         self.tls.as_ref().map(|tls| tls.version)
     }
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// What a TLS handshake agreed on.
@@ -202,13 +213,18 @@ mod tests {
         );
         let direct = Connection::new(1, peer, local, None);
         assert!(!direct.is_told());
-        let told = direct.on_behalf_of("[::ffff:192.0.2.7]:4711".parse().unwrap());
+        let itself = direct.on_behalf_of(Behalf::Itself);
+        assert!(!itself.is_told() && !itself.is_unnamed());
+        let told = itself.on_behalf_of(Behalf::Address("[::ffff:192.0.2.7]:4711".parse().unwrap()));
         assert_eq!(
             (told.peer, told.client),
             (peer, "192.0.2.7:4711".parse().unwrap())
         );
         assert_eq!(told.client_text(), "192.0.2.7");
-        assert!(told.is_told());
+        assert!(told.is_told() && !told.is_unnamed());
+        let unnamed = Connection::new(1, peer, local, None).on_behalf_of(Behalf::Unnamed);
+        assert!(unnamed.is_unnamed() && !unnamed.is_told());
+        assert_eq!(unnamed.client, peer);
     }
 
     #[test]

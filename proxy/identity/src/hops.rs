@@ -7,11 +7,13 @@
 //!
 //! The walk also ends, at the last address it came to, where a proxy names nobody (`unknown`, `_hidden`), where what it
 //! wrote cannot be read, and after [`HOPS_MAX`] proxies. If both fields came and differ, they are believed as far as
-//! they agree: who forges the one that his proxy does not write is then known as that proxy, never as somebody else.
+//! they agree: who forges the one that his proxy does not write is then known as that proxy, never as somebody else; but
+//! he can be, whenever he likes. So the default is to read one of them alone.
 
 mod forwarded;
 mod x_forwarded;
 
+use crate::canonical;
 use aegis_settings::Networks;
 use aegis_settings::model::{Client, ForwardedField};
 use std::fmt::Write;
@@ -31,7 +33,7 @@ impl Default for Hops {
     fn default() -> Self {
         Self {
             trusted: Networks::default(),
-            field: ForwardedField::Any,
+            field: ForwardedField::XForwardedFor,
         }
     }
 }
@@ -232,8 +234,7 @@ fn address(text: &str, bare_v6: bool) -> Option<SocketAddr> {
         let (ip, rest) = inner.split_once(']')?;
         (IpAddr::V6(ip.parse().ok()?), rest)
     } else if let Ok(ip) = text.parse() {
-        return (bare_v6 || matches!(ip, IpAddr::V4(_)))
-            .then(|| SocketAddr::new(ip.to_canonical(), 0));
+        return (bare_v6 || matches!(ip, IpAddr::V4(_))).then(|| canonical(SocketAddr::new(ip, 0)));
     } else {
         let colon = text.find(':')?;
         let (ip, rest) = text.split_at(colon);
@@ -243,7 +244,7 @@ fn address(text: &str, bare_v6: bool) -> Option<SocketAddr> {
         "" => 0,
         digits => port_number(digits)?,
     };
-    Some(SocketAddr::new(ip.to_canonical(), port))
+    Some(canonical(SocketAddr::new(ip, port)))
 }
 
 /// What follows the colon; empty if nothing follows the address.

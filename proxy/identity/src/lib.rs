@@ -17,12 +17,12 @@ mod reject;
 mod request_id;
 mod trace;
 
-pub use address::{AddressText, source};
+pub use address::{AddressText, canonical, source};
 pub use connection::{Alpn, Asked, ClientCertificate, Connection, TlsFacts};
 pub use hops::{Claims, Doubt, HOPS_MAX, Hops, Told};
 pub use ja4::Ja4;
 pub use places::{Place, Places};
-pub use proxy_header::{PROXY_HEADER_MAX, ProxyHeader, ProxyHeaderError, read_proxy_header};
+pub use proxy_header::{Behalf, ProxyHeader, ProxyHeaderError, read_proxy_header};
 pub use reject::{Refuse, Reject};
 pub use request_id::{RequestId, RequestIdError, given_id};
 pub use trace::{TraceContext, trace_state};

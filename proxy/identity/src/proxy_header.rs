@@ -1,13 +1,14 @@
 //! The header of the PROXY protocol, versions 1 and 2: `doc/proxy-protocol.txt` of HAProxy, its sections 2.1 and 2.2.
 //!
 //! Strict: what is not exactly a header is refused, and whoever reads a connection that must begin with one ends it.
-//! Bounds: 107 bytes of version 1, [`PROXY_HEADER_MAX`] of version 2.
+//! Bounds: 107 bytes of version 1, 1 KiB of version 2.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use crate::canonical;
+use std::net::{IpAddr, SocketAddr};
 
 /// Longest header of version 2: addresses, and room for the fields that load balancers add (a name, an id, TLS, a
 /// checksum).
-pub const PROXY_HEADER_MAX: usize = 1024;
+const PROXY_HEADER_MAX: usize = 1024;
 /// The longest line of version 1, with CRLF.
 const LINE_MAX: usize = 107;
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -16,14 +17,25 @@ const FIXED: usize = 16;
 /// `PP2_TYPE_CRC32C`
 const CRC32C: u8 = 0x03;
 
+/// For whom a load balancer has connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behalf {
+    /// For itself (`LOCAL`), to see whether this node lives: the other end of the socket is the client.
+    Itself,
+    /// For a client of whom it has no address that could be told (`UNKNOWN`, `AF_UNSPEC`, a Unix socket). He is no more
+    /// trusted than any other.
+    Unnamed,
+    /// For the client at this address.
+    Address(SocketAddr),
+}
+
 /// A header that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProxyHeader {
     /// How many bytes it has; the client's own come after them.
     pub len: usize,
-    /// The client; `None` where the load balancer speaks for itself, or for somebody it has no address of: then the
-    /// other end of the socket is the client.
-    pub client: Option<SocketAddr>,
+    /// Who the client is.
+    pub behalf: Behalf,
 }
 
 /// Why bytes are no header.
@@ -79,18 +91,18 @@ fn line(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
     let text = seen
         .get(..end)
         .and_then(|line| std::str::from_utf8(line).ok());
-    let client = text.and_then(words).ok_or(ProxyHeaderError::Malformed)?;
+    let behalf = text.and_then(words).ok_or(ProxyHeaderError::Malformed)?;
     Ok(Some(ProxyHeader {
         len: end + 2,
-        client,
+        behalf,
     }))
 }
 
 /// `PROXY TCP4 source destination port port`
-fn words(line: &str) -> Option<Option<SocketAddr>> {
+fn words(line: &str) -> Option<Behalf> {
     let line = line.strip_prefix("PROXY ")?;
     if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
-        return Some(None);
+        return Some(Behalf::Unnamed);
     }
     let mut words = line.split(' ');
     let family = words.next()?;
@@ -107,7 +119,7 @@ fn words(line: &str) -> Option<Option<SocketAddr>> {
     words
         .next()
         .is_none()
-        .then(|| Some(canonical(source, from)))
+        .then(|| Behalf::Address(canonical(SocketAddr::new(source, from))))
 }
 
 /// Digits without leading zeros.
@@ -141,41 +153,46 @@ fn binary(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
         return Ok(None);
     };
     let block = header.get(FIXED..).unwrap_or_default();
-    let (client, addresses) = match (local, family) {
+    let behalf = match (local, family) {
+        (true, _) => Behalf::Itself,
         // TCP, IPv4 and IPv6.
-        (false, 0x11) => {
-            let (ip, rest) = block.split_first_chunk::<4>().ok_or(Malformed)?;
-            (Some((IpAddr::V4(Ipv4Addr::from(*ip)), rest.get(4..6))), 12)
-        }
-        (false, 0x21) => {
-            let (ip, rest) = block.split_first_chunk::<16>().ok_or(Malformed)?;
-            (
-                Some((IpAddr::V6(Ipv6Addr::from(*ip)), rest.get(16..18))),
-                36,
-            )
-        }
+        (false, 0x11) => Behalf::Address(source::<4>(block).ok_or(Malformed)?),
+        (false, 0x21) => Behalf::Address(source::<16>(block).ok_or(Malformed)?),
         // A datagram on a stream is nothing that can be.
         (false, 0x12 | 0x22 | 0x32) => return Err(Malformed),
-        // A client on a Unix socket of the load balancer's host.
-        (false, 0x31) => (None, 216),
-        // LOCAL, and what has no address: the block is not looked at, but for fields that must be whole.
-        (false, _) => (None, 0),
-        (true, _) => {
-            return Ok(Some(ProxyHeader { len, client: None }));
-        }
+        // A Unix socket of the load balancer's host, or a family or protocol that is not told.
+        (false, _) => Behalf::Unnamed,
     };
-    let fields = block.get(addresses..).ok_or(Malformed)?;
-    if family & 15 != 0 && family >> 4 != 0 {
-        check_fields(header, fields)?;
+    let addresses = match family >> 4 {
+        1 => 12,
+        2 => 36,
+        3 => 216,
+        _ => 0,
+    };
+    // Where no addresses are told the block is not to be looked at (§2.2), and may be anything; but a checksum that is found
+    // in it has to be right.
+    let is_told = !local && family & 15 != 0 && family >> 4 != 0;
+    match block
+        .get(addresses..)
+        .map(|fields| check_fields(header, fields))
+    {
+        Some(Ok(())) => {}
+        Some(Err(Malformed)) | None if !is_told => {}
+        Some(Err(error)) => return Err(error),
+        None => return Err(Malformed),
     }
-    let client = match client {
-        Some((ip, port)) => {
-            let port = port.and_then(|two| two.try_into().ok()).ok_or(Malformed)?;
-            Some(canonical(ip, u16::from_be_bytes(port)))
-        }
-        None => None,
-    };
-    Ok(Some(ProxyHeader { len, client }))
+    Ok(Some(ProxyHeader { len, behalf }))
+}
+
+/// The source in a block that begins with two addresses of `N` bytes and two ports.
+fn source<const N: usize>(block: &[u8]) -> Option<SocketAddr>
+where
+    IpAddr: From<[u8; N]>,
+{
+    let (ip, rest) = block.split_first_chunk::<N>()?;
+    let port = rest.get(N..)?.first_chunk()?;
+    let address = SocketAddr::new(IpAddr::from(*ip), u16::from_be_bytes(*port));
+    Some(canonical(address))
 }
 
 /// Type, length, value; each whole, and the checksum right if there is one (§2.2.3). What they say is not used.
@@ -211,10 +228,6 @@ fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
             (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg())
         })
     })
-}
-
-fn canonical(ip: IpAddr, port: u16) -> SocketAddr {
-    SocketAddr::new(ip.to_canonical(), port)
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 use super::ProxyHeaderError::{Absent, Checksum, Malformed, TooLong};
 use super::{
-    PROXY_HEADER_MAX, ProxyHeader, ProxyHeaderError, SIGNATURE, crc32c, read_proxy_header,
+    Behalf, PROXY_HEADER_MAX, ProxyHeader, ProxyHeaderError, SIGNATURE, crc32c, read_proxy_header,
 };
 
-/// The client that was read (`-` = the peer), and what is left.
+/// The client that was read (`-` = the peer itself, `?` = nobody knows), and what is left.
 fn read(bytes: &[u8]) -> Result<Option<(String, Vec<u8>)>, ProxyHeaderError> {
     let header = read_proxy_header(bytes)?;
-    Ok(header.map(|ProxyHeader { len, client }| {
-        let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
+    Ok(header.map(|ProxyHeader { len, behalf }| {
+        let client = match behalf {
+            Behalf::Itself => "-".to_owned(),
+            Behalf::Unnamed => "?".to_owned(),
+            Behalf::Address(client) => client.to_string(),
+        };
         (client, bytes[len..].to_vec())
     }))
 }
@@ -34,7 +38,12 @@ fn field(kind: u8, value: &[u8]) -> Vec<u8> {
 
 /// With a right checksum between these fields.
 fn summed(before: &[u8], after: &[u8]) -> Vec<u8> {
-    let mut bytes = tcp4(&[before, &field(0x03, &[0; 4]), after].concat());
+    summed_in(tcp4, before, after)
+}
+
+/// The same in another header.
+fn summed_in(header: impl Fn(&[u8]) -> Vec<u8>, before: &[u8], after: &[u8]) -> Vec<u8> {
+    let mut bytes = header(&[before, &field(0x03, &[0; 4]), after].concat());
     let crc = (!crc32c(!0, &bytes)).to_be_bytes();
     let place = bytes.len() - after.len() - 4;
     bytes[place..place + 4].copy_from_slice(&crc);
@@ -52,8 +61,8 @@ fn lines_of_version_1_are_read_to_the_letter() {
         ("PROXY TCP6 2001:DB8::7 fd00::1 4711 443\r\n", "[2001:db8::7]:4711"),
         ("PROXY TCP6 ::ffff:192.0.2.7 ::1 4711 443\r\n", "192.0.2.7:4711"),
         ("PROXY TCP6 1111:2222:3333:4444:5555:6666:7777:8888 1111:2222:3333:4444:5555:6666:7777:8888 65535 65535\r\n", "[1111:2222:3333:4444:5555:6666:7777:8888]:65535"),
-        ("PROXY UNKNOWN\r\n", "-"),
-        ("PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", "-"),
+        ("PROXY UNKNOWN\r\n", "?"),
+        ("PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", "?"),
     ];
     for (text, client) in good {
         for rest in ["", "\x16\x03\x01", "GET / HTTP/1.1\r\n\r\n"] {
@@ -147,11 +156,11 @@ fn headers_of_version_2_are_read_by_their_length() {
         (v2(0x20, 0x00, &[]), "-"),
         (v2(0x20, 0x11, &[1; 12]), "-"),
         (v2(0x20, 0x11, &[]), "-"),
-        (v2(0x21, 0x00, &[]), "-"),
-        (v2(0x21, 0x00, &[9; 50]), "-"),
-        (v2(0x21, 0x01, &[9; 50]), "-"),
-        (v2(0x21, 0x10, &[9; 50]), "-"),
-        (v2(0x21, 0x31, &[b'/'; 216]), "-"),
+        (v2(0x21, 0x00, &[]), "?"),
+        (v2(0x21, 0x00, &[9; 50]), "?"),
+        (v2(0x21, 0x01, &[9; 50]), "?"),
+        (v2(0x21, 0x10, &[9; 50]), "?"),
+        (v2(0x21, 0x31, &[b'/'; 216]), "?"),
     ];
     for (bytes, client) in good {
         for short in 0..bytes.len() {
@@ -163,6 +172,24 @@ fn headers_of_version_2_are_read_by_their_length() {
             Ok(expected),
             "{bytes:?}"
         );
+    }
+    // A checksum counts also where nothing else is looked at, wherever the addresses would end.
+    let local = |fields: &[u8]| v2(0x20, 0x00, fields);
+    let local_tcp4 = |fields: &[u8]| v2(0x20, 0x11, &[&[1; 12][..], fields].concat());
+    let unnamed = |fields: &[u8]| v2(0x21, 0x00, fields);
+    let mut unsure: Vec<Vec<u8>> = Vec::new();
+    for (sealed, client) in [
+        (summed_in(local, &everything, &[]), "-"),
+        (summed_in(local_tcp4, &everything, &[]), "-"),
+        (summed_in(unnamed, &everything, &field(0x30, b"x")), "?"),
+    ] {
+        assert_eq!(read(&sealed), Ok(Some((client.to_owned(), Vec::new()))));
+        let mut broken = sealed;
+        broken[22] ^= 1;
+        unsure.push(broken);
+    }
+    for bytes in unsure {
+        assert_eq!(read(&bytes), Err(Checksum), "{bytes:?}");
     }
     let mut wrong_sum = summed(&[], &[]);
     *wrong_sum.last_mut().unwrap() ^= 1;

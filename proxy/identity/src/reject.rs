@@ -126,11 +126,13 @@ impl Reject {
         RESET_CODES + self as u32
     }
 
-    /// The reason that a code stands for. A client can send such a code too; then its own log line says so.
+    /// The reason that a code stands for, of those for which the door ends streams. A client can send such a code too; then
+    /// its own log line says that it was slow, and of nothing worse can it accuse itself.
     #[must_use]
     pub fn of_reset_code(code: u32) -> Option<Self> {
-        let at = usize::try_from(code.checked_sub(RESET_CODES)?).ok()?;
-        Self::ALL.get(at).copied()
+        [Self::BodyRate, Self::BodyTimeout, Self::SlowReader]
+            .into_iter()
+            .find(|why| why.reset_code() == code)
     }
 }
 
@@ -179,7 +181,18 @@ mod tests {
         for one in Reject::ALL {
             assert!((400..600).contains(&one.status()), "{one}");
             assert!(one.sentence().ends_with('.'), "{one}");
-            assert_eq!(Reject::of_reset_code(one.reset_code()), Some(*one));
+        }
+    }
+
+    #[test]
+    fn a_stream_is_ended_by_code_for_slowness_and_for_nothing_else() {
+        for one in Reject::ALL {
+            let slow = ["body_rate", "body_timeout", "slow_reader"].contains(&one.as_str());
+            let read = Reject::of_reset_code(one.reset_code());
+            assert_eq!(read, slow.then_some(*one));
+        }
+        for code in [0, 8, 11, u32::MAX] {
+            assert_eq!(Reject::of_reset_code(code), None);
         }
     }
 }

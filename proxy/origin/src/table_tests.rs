@@ -26,6 +26,7 @@ fn route(path: &str, methods: &[&str]) -> Arc<Route> {
             outbound_threshold: 4,
             exclude_rules: vec![],
             exclude_targets: vec![],
+            seclang_before: vec![],
             seclang: vec![],
             inspect_response: Inspect::Off,
             text_max: 0,

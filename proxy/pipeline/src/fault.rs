@@ -230,8 +230,11 @@ impl Fault {
     }
 }
 
-/// Why the door ended what is read or written.
+/// Why the door ended what is read or written. An origin's codes mean nothing here.
 fn rejected(error: &Error) -> Option<Reject> {
+    if !matches!(error.esource(), ErrorSource::Downstream) {
+        return None;
+    }
     let cause = error.root_cause();
     if let Some(io) = cause.downcast_ref::<std::io::Error>() {
         return io.get_ref()?.downcast_ref::<Reject>().copied();
@@ -296,6 +299,23 @@ mod tests {
         let fault = Fault::of(&error.more_context("more"));
         assert_eq!(fault, Fault::Rejected(why));
         assert_eq!((fault.status(), fault.as_str()), (400, "chunk_size"));
+    }
+
+    #[test]
+    fn a_stream_that_the_door_ended_tells_why_and_one_that_others_reset_does_not() {
+        use aegis_identity::Reject;
+        let reset = |why: Reject| h2::Error::from(h2::Reason::from(why.reset_code()));
+        let error = |why| Error::because(ErrorType::ReadError, "when reading body", reset(why));
+        for why in [Reject::BodyRate, Reject::BodyTimeout, Reject::SlowReader] {
+            let fault = Fault::of(&error(why).into_down());
+            assert_eq!(fault, Fault::Rejected(why));
+            // The same from an origin.
+            let fault = Fault::of(&error(why).into_up());
+            assert!(matches!(fault, Fault::Origin(_)), "{fault:?}");
+        }
+        // A client accuses itself of something that its stream was not ended for.
+        let fault = Fault::of(&error(Reject::ChunkSize).into_down());
+        assert_eq!(fault, Fault::ClientGone);
     }
 
     #[test]

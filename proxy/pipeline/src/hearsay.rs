@@ -17,13 +17,13 @@ pub(crate) struct Hearsay {
 }
 
 impl Hearsay {
-    /// Reads the fields; `None` if who sends them is not trusted.
+    /// Reads the fields; `None` if who sends them is not trusted, or a client that a trusted one does not name.
     pub(crate) fn of(
         hops: &Hops,
         connection: &Connection,
         headers: &HeaderMap,
     ) -> Option<Box<Self>> {
-        if !hops.trusts(connection.client()) {
+        if connection.is_unnamed() || !hops.trusts(connection.client()) {
             return None;
         }
         let lines = |name: &str| -> Vec<&[u8]> {

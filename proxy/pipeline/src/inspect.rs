@@ -9,7 +9,7 @@
 //! The verdict is taken once; what Pingora replays for a further try passes.
 //!
 //! Bounds: `held_max` and `body_max` of the route (413, or piece by piece by the `stream` policy), one budget of bytes for
-//! all requests with a share for each site and each source (503), and a pace that a held body must keep (408).
+//! all requests with a share for each site and each source (503). A body that trickles is ended by the door.
 //!
 //! A WAF that only watches refuses nothing: if it fails, answers, or there is no room to hold a body for it, the request
 //! passes and is counted.
@@ -29,15 +29,14 @@ use aegis_plugins::{Body, Decision, FaultKind, LocalResponse, OpenContext, Reque
 use aegis_settings::model::{Inspect, OnError};
 use aegis_telemetry::events::PluginFault;
 use aegis_telemetry::metrics::WafVerdict;
-use body::{Held, cannot_hold};
-use budget::{Budget, Gate, Pace, Payer, Permit};
+use body::Held;
+use budget::{Budget, Gate, Payer, Permit};
 use bytes::Bytes;
 use http::header;
 use pingora_http::RequestHeader;
 use plan::{BodyRules, Inspector, Stage};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Longest body read in the request phase: what Pingora's retry buffer replays; one byte more and it keeps nothing.
 pub(crate) const SHORT_MAX: u64 = 65_536;
@@ -49,8 +48,6 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Threads that serve.
     pub(crate) workers: usize,
-    /// `node.client.receive_rate_min`.
-    pub(crate) rate_min: u64,
     /// Requests that are at an origin.
     pub(crate) origins: crate::upstream::Origins,
 }
@@ -81,8 +78,6 @@ pub(crate) struct Inspection {
     /// The whole body, once it was read in the request phase.
     whole: Option<Vec<Bytes>>,
     permit: Permit,
-    /// `node.client.receive_rate_min`.
-    rate_min: u64,
     /// Contexts that see more of this request, in order of their verdicts.
     open: Vec<Open>,
     /// A module changed the head: then `head` is what the origin gets.
@@ -114,7 +109,6 @@ impl Inspection {
             held: Held::Nothing,
             whole: None,
             permit: shared.bodies.permit(payer),
-            rate_min: shared.rate_min,
             open: Vec::new(),
             edited: false,
             new_body: None,
@@ -218,7 +212,7 @@ impl Inspection {
                 if self.rules.reject_above.is_some_and(too_long) {
                     return Err(Fault::BodyTooLarge.into());
                 }
-                self.held = Held::waiting(self.rate_min);
+                self.held = Held::waiting();
                 Ok(())
             }
             Announced::Short => self.read_whole(ctx, incoming).await,
@@ -230,7 +224,6 @@ impl Inspection {
         ctx: &mut Ctx,
         incoming: &mut impl Incoming,
     ) -> Result<(), Answer> {
-        let pace = Pace::start(Instant::now(), self.rate_min);
         let mut chunks = Vec::new();
         let mut length = 0;
         while let Some(chunk) = incoming.next().await? {
@@ -238,10 +231,9 @@ impl Inspection {
             if self.rules.reject_above.is_some_and(|max| length > max) {
                 return Err(Fault::BodyTooLarge.into());
             }
-            let room = self.permit.grow(chunk.len());
-            if !room || !pace.keeps_up(length, Instant::now()) {
+            if !self.permit.grow(chunk.len()) {
                 if !self.rules.watched {
-                    return Err(cannot_hold(room).into());
+                    return Err(Fault::BodiesHeld.into());
                 }
                 // Pingora has what was read, and will show it again on its way.
                 ctx.note_waf(WafVerdict::Fault);

@@ -27,7 +27,6 @@ impl Live {
                 bodies: Budget::new(node.bodies_held_max),
                 gate: Gate::new(workers),
                 workers: workers.max(1),
-                rate_min: node.client.receive_rate_min,
                 origins: Origins::new(node.origin_connections_max, workers),
             },
             snapshot: ArcSwapOption::empty(),

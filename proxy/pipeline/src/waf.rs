@@ -4,6 +4,7 @@
 use aegis_plugins::{Inspect, Instances, PluginSpec, Properties, limits};
 use aegis_settings::resolved::{Compressed, OverLimit, Site, Waf, WafMode};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub const NAME: &str = "waf";
 /// The rules one set of instances compiles: the Core Rule Set and these files. Sites with the same files share them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Profile {
+    before: Vec<PathBuf>,
     seclang: Vec<PathBuf>,
 }
 
@@ -45,14 +47,14 @@ impl Profile {
     #[must_use]
     pub fn of(waf: &Waf) -> Self {
         Self {
+            before: waf.seclang_before.clone(),
             seclang: waf.seclang.clone(),
         }
     }
 
-    /// Its own SecLang files.
-    #[must_use]
-    pub fn seclang(&self) -> &[PathBuf] {
-        &self.seclang
+    /// Its own SecLang files, in the order they are read.
+    pub fn seclang(&self) -> impl Iterator<Item = &PathBuf> {
+        self.before.iter().chain(&self.seclang)
     }
 
     /// The profiles these sites need.
@@ -77,24 +79,16 @@ impl Profile {
         module: &Path,
         requests_per_instance: u32,
     ) -> Result<PluginSpec, Unreadable> {
-        let mut files = Vec::with_capacity(self.seclang.len());
         let mut names = BTreeSet::new();
-        for path in &self.seclang {
-            let text = std::fs::read_to_string(path).map_err(|source| Unreadable {
-                path: path.clone(),
-                source,
-            })?;
-            let mut name = path.file_name().unwrap_or_default().to_string_lossy();
-            if !names.insert(name.clone()) {
-                // So that a mistake in one of them can be found.
-                name = path.to_string_lossy();
-            }
-            files.push(serde_json::json!({ "name": name, "text": text }));
+        let before = read(&self.before, &mut names)?;
+        let mut config = serde_json::json!({ "seclang": read(&self.seclang, &mut names)? });
+        if !before.is_empty() {
+            config["before"] = before.into();
         }
         Ok(PluginSpec {
             name: NAME.to_owned(),
             module: module.to_owned(),
-            config: serde_json::json!({ "seclang": files }).to_string().into(),
+            config: config.to_string().into(),
             memory_max: MEMORY_MAX,
             deadline: DEADLINE,
             deadline_per_kib: DEADLINE_PER_KIB,
@@ -118,6 +112,26 @@ pub fn plain() -> Properties {
         waf_policy: Some((NO_POLICY, Bytes::from_static(b"{}"))),
         ..Properties::default()
     }
+}
+
+/// Files as the module takes them, by names that no two of them share.
+fn read<'a>(
+    paths: &'a [PathBuf],
+    names: &mut BTreeSet<Cow<'a, str>>,
+) -> Result<Vec<serde_json::Value>, Unreadable> {
+    let file = |path: &'a PathBuf| {
+        let text = std::fs::read_to_string(path).map_err(|source| Unreadable {
+            path: path.clone(),
+            source,
+        })?;
+        let mut name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !names.insert(name.clone()) {
+            // So that a mistake in one of them can be found.
+            name = path.to_string_lossy();
+        }
+        Ok(serde_json::json!({ "name": name, "text": text }))
+    };
+    paths.iter().map(file).collect()
 }
 
 /// The policy of a route, and a number by which the module remembers it: equal policies have equal numbers.
@@ -162,6 +176,7 @@ mod tests {
 
     fn config(seclang: &[PathBuf]) -> String {
         let profile = Profile {
+            before: Vec::new(),
             seclang: seclang.to_vec(),
         };
         let spec = profile.spec(Path::new("waf.wasm"), 64).expect("readable");

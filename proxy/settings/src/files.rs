@@ -166,9 +166,17 @@ fn referenced(settings: &Settings) -> Vec<(String, PathBuf)> {
 }
 
 fn seclang(key: &str, layer: Option<&WafLayer>, out: &mut Vec<(String, PathBuf)>) {
-    let files = layer.and_then(|layer| layer.seclang.as_ref());
-    for (index, file) in files.iter().flat_map(|set| &set.value).enumerate() {
-        out.push((format!("{key}.seclang[{index}]"), file.clone()));
+    let lists = [
+        (
+            "seclang_before",
+            layer.and_then(|layer| layer.seclang_before.as_ref()),
+        ),
+        ("seclang", layer.and_then(|layer| layer.seclang.as_ref())),
+    ];
+    for (name, files) in lists {
+        for (index, file) in files.iter().flat_map(|set| &set.value).enumerate() {
+            out.push((format!("{key}.{name}[{index}]"), file.clone()));
+        }
     }
 }
 

@@ -54,7 +54,7 @@ pub const ROUTES_MAX: usize = 1_000;
 pub const METHODS_MAX: usize = 64;
 /// `exclude_rules:` and `exclude_targets:`, each.
 pub const EXCLUSIONS_MAX: usize = 1_000;
-/// `seclang:`
+/// `seclang_before:` and `seclang:`, each.
 pub const SECLANG_MAX: usize = 64;
 /// Bytes of a path of a Unix socket.
 pub const SOCKET_PATH_MAX: usize = 107;

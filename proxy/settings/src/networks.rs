@@ -143,12 +143,6 @@ impl Networks {
         }
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.v4.is_empty() && self.v6.is_empty()
-    }
-
     /// The family of which these are half of all addresses or more; of IPv6, of those that are given out (2000::/3).
     #[must_use]
     pub fn half_of(&self) -> Option<&'static str> {
@@ -273,7 +267,6 @@ mod tests {
         }
         assert_eq!(set.v4.len(), 3, "neighbours are one");
         assert!(!Networks::default().contains("::1".parse().unwrap()));
-        assert!(Networks::default().is_empty());
     }
 
     #[test]

@@ -11,22 +11,15 @@
 //! [`line`](self::line) for the escapes.
 
 mod line;
-mod queue;
 
-pub use queue::{BYTES_MAX, LINES_MAX, LINGER};
+pub use crate::lines::{BYTES_MAX, LINES_MAX, LINGER, Target};
 
+use crate::lines::{Kind, Lines};
 use crate::throttle::Throttle;
-use queue::{Queue, Sink};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
-
-/// How long the end of the process waits for the last lines.
-const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Lines a second for connections that ended without an answer.
 pub const CUTS_A_SECOND: u32 = 20;
@@ -38,15 +31,6 @@ pub enum Format {
     Json,
     /// NCSA combined.
     Combined,
-}
-
-/// Where the lines go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// Standard output.
-    Stdout,
-    /// A file, appended to; made with mode 0640.
-    File(PathBuf),
 }
 
 /// What is known of a request at its end. All borrowed: a record costs no allocation.
@@ -133,9 +117,8 @@ pub struct Cut<'a> {
 #[derive(Debug)]
 pub struct AccessLog {
     format: Format,
-    queue: Arc<Queue>,
+    lines: Lines,
     cuts: Throttle,
-    writer: Option<JoinHandle<()>>,
 }
 
 thread_local! {
@@ -161,19 +144,10 @@ impl AccessLog {
         bytes_max: usize,
         lines_max: usize,
     ) -> io::Result<Self> {
-        let sink = Sink::open(target)?;
-        let queue = Arc::new(Queue::new(bytes_max, lines_max));
-        let writer = std::thread::Builder::new()
-            .name("access-log".into())
-            .spawn({
-                let queue = queue.clone();
-                move || queue.write_to(sink)
-            })?;
         Ok(Self {
             format,
-            queue,
+            lines: Lines::open(Kind::Access, target, bytes_max, lines_max)?,
             cuts: Throttle::new(CUTS_A_SECOND),
-            writer: Some(writer),
         })
     }
 
@@ -184,7 +158,7 @@ impl AccessLog {
                 Format::Json => buffer.json(record),
                 Format::Combined => buffer.combined(record),
             };
-            self.queue.push(line);
+            self.lines.push(line);
         });
     }
 
@@ -201,7 +175,7 @@ impl AccessLog {
                 Format::Json => buffer.json_cut(cut, held_back),
                 Format::Combined => buffer.combined_cut(cut),
             };
-            self.queue.push(line);
+            self.lines.push(line);
         });
     }
 
@@ -224,30 +198,19 @@ impl AccessLog {
 
     /// Opens the file anew before the next write, for log rotation. If that fails the old one stays in use.
     pub fn reopen(&self) {
-        self.queue.ask_reopen();
+        self.lines.reopen();
     }
 
     /// Waits until everything queued before this call is written; `false` = not within `limit`.
     #[must_use]
     pub fn flush(&self, limit: Duration) -> bool {
-        self.queue.flush(limit)
+        self.lines.flush(limit)
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.tell_held_back();
-        self.queue.close();
-        // A target that takes nothing (a pipe without a reader) must not keep the process from ending.
-        if !self.flush(STOP_LIMIT) {
-            tracing::warn!("the access log's target takes nothing; its last lines are lost");
-            return;
-        }
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
-            tracing::error!("the access log's writer failed");
-        }
     }
 }
 

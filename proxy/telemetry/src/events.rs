@@ -2,6 +2,7 @@
 //!
 //! Events that a client can cause are throttled in the log (never in the counter).
 
+use crate::lines::Kind;
 use crate::metrics::{self, LimitMetrics, SiteMetrics, WafVerdict};
 use crate::ring;
 use crate::throttle::Throttle;
@@ -113,7 +114,7 @@ impl WafEvent<'_> {
                 "waf"
             );
         }
-        ring::global().push(self.entry);
+        ring::keep(self.entry);
     }
 }
 
@@ -272,7 +273,7 @@ impl LimitExceeded<'_> {
                 "limit exceeded"
             );
         }
-        ring::global().push(entry);
+        ring::keep(entry);
     }
 }
 
@@ -294,19 +295,20 @@ impl LimitHit {
     }
 }
 
-/// The access log cannot be written.
+/// A log of lines cannot be written.
 #[derive(Debug)]
-pub(crate) struct AccessLogFailed<'a> {
+pub(crate) struct LogFailed<'a> {
+    pub(crate) kind: Kind,
     pub(crate) error: &'a std::io::Error,
     pub(crate) lines: u64,
 }
 
-impl AccessLogFailed<'_> {
+impl LogFailed<'_> {
     pub(crate) fn emit(self) {
         static THROTTLE: Throttle = Throttle::new(1);
-        metrics::ACCESS_LOG_DROPPED.inc_by(self.lines);
+        self.kind.dropped().inc_by(self.lines);
         if THROTTLE.admit() {
-            error!(error = %self.error, lines = self.lines, "the access log cannot be written; lines are lost");
+            error!(log = self.kind.name(), error = %self.error, lines = self.lines, "the log cannot be written; lines are lost");
         }
     }
 }

@@ -153,6 +153,8 @@ metrics! {
     LIMITS_UNCOUNTED: IntCounter = counter("aegis_limits_uncounted_total", "Requests let through because a limit had no place to count them");
     /// Access log lines lost because the queue was full or the target refused them.
     ACCESS_LOG_DROPPED: IntCounter = counter("aegis_access_log_dropped_total", "Access log lines lost");
+    /// Lines of the event log lost because the queue was full or the target refused them.
+    EVENT_LOG_DROPPED: IntCounter = counter("aegis_event_log_dropped_total", "Event log lines lost");
     /// Log lines held back because an event came too often.
     LOG_SUPPRESSED: IntCounter = counter("aegis_log_suppressed_total", "Log lines held back because one event came too often");
     /// Bytes of request bodies held for a verdict.

@@ -5,8 +5,9 @@
 
 mod entry;
 
-pub use entry::{Entry, RULES_MAX, Rule, VALUE_MAX};
+pub use entry::{By, DATA_MAX, Entry, RULES_MAX, Rule, VALUE_MAX};
 
+use crate::event_log;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
@@ -134,6 +135,13 @@ impl Ring {
 
 static GLOBAL: LazyLock<Ring> = LazyLock::new(|| Ring::new(ENTRIES_MAX, BYTES_MAX));
 
+/// Keeps an event in the ring of this process, and writes it to the event log if there is one.
+pub fn keep(mut entry: Entry) {
+    entry.tame();
+    event_log::write(&entry);
+    global().push(entry);
+}
+
 /// The ring of this process.
 #[must_use]
 pub fn global() -> &'static Ring {
@@ -170,11 +178,13 @@ pub(crate) mod tests {
                 value: "a' or 1=1--".into(),
                 severity: "critical".into(),
                 phase: 2,
+                data: String::new(),
             }],
             score: 5,
             threshold: 5,
             micros: 1900,
             detail: String::new(),
+            by: None,
         }
     }
 

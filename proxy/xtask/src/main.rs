@@ -10,6 +10,7 @@ mod architecture;
 mod bench;
 mod demo;
 mod dist;
+mod ftw;
 mod modules;
 mod needs;
 mod setup;
@@ -52,6 +53,8 @@ enum Task {
     BenchProxy(bench::Options),
     /// What the door costs, its memory for idle clients, and who is served while it is attacked
     BenchDoor(bench::DoorOptions),
+    /// The Core Rule Set's own regression suite, as clients send it, and the module against native Coraza
+    Ftw(ftw::Options),
 }
 
 fn main() -> ExitCode {
@@ -80,5 +83,6 @@ fn run(task: Task) -> Result<()> {
         Task::Build => dist::build(),
         Task::BenchProxy(options) => bench::run(&options),
         Task::BenchDoor(options) => bench::door(&options),
+        Task::Ftw(options) => ftw::run(&options),
     }
 }

@@ -109,6 +109,7 @@ pub(crate) fn build_cases(out_dir: &Path) -> Result<()> {
 pub(crate) fn test() -> Result<()> {
     let sources = workspace::root().join("wasm-modules");
     go::test(&sources.join("coraza"))?;
+    go::test(&sources.join("coraza/ftw"))?;
     go::vet_wasm(&sources.join("examples/go"))?;
     steps::run(workspace::cargo(&["fmt", "--all", "--check"]).current_dir(sources.join("examples")))
 }

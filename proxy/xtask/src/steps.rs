@@ -31,6 +31,10 @@ const WHY_LONG: &[(&str, &str)] = &[
         "starts the real binary for every behaviour; the WAF's module is compiled once (32 MB of machine code) and each instance compiles the rules",
     ),
     (
+        "crs suite",
+        "sends 4,674 tests of the Core Rule Set one after the other, since each is judged by what is logged meanwhile",
+    ),
+    (
         "tour",
         "compiles the WAF's module for a folder that has never seen it, as a newcomer's machine would",
     ),

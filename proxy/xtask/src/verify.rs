@@ -3,11 +3,11 @@
 use crate::needs::Target;
 use crate::steps::{self, Steps};
 use crate::workspace::{cargo, modules_dir};
-use crate::{demo, modules, setup};
+use crate::{demo, ftw, modules, setup};
 use anyhow::Result;
 
 /// Everything but the bench's peer, which only `bench-proxy` builds.
-const ALL: [&str; 3] = ["--workspace", "--exclude", "bare-pingora"];
+pub(crate) const ALL: [&str; 3] = ["--workspace", "--exclude", "bare-pingora"];
 
 /// All steps in order; stops at the first that fails, and prints the table of times in any case.
 pub(crate) fn test() -> Result<()> {
@@ -45,6 +45,7 @@ fn all(steps: &mut Steps) -> Result<()> {
             &[&["test", "--test", "*", "--no-fail-fast"], &ALL[..]].concat(),
         ))
     })?;
+    steps.step("crs suite", ftw::over_http)?;
     steps.step("tour", || demo::run(&demo::Options { once: true }))
 }
 

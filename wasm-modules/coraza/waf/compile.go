@@ -4,22 +4,39 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
+
+	"aegis-coraza/rules"
 
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/debuglog"
 )
 
+// own are the operator's files in the order they are read.
+func (c *Config) own() []Seclang { return slices.Concat(c.Before, c.Seclang) }
+
 func compile(c *Config, files int, log debuglog.Logger) (coraza.WAF, error) {
-	w := coraza.NewWAFConfig().WithRootFS(rules{}).WithDirectives(prelude)
+	w := coraza.NewWAFConfig().WithRootFS(rules.FS{}).WithDirectives(prelude)
 	if log != nil {
 		w = w.WithDebugLogger(log)
 	}
-	for _, d := range c.Directives {
+	before, own := min(files, len(c.Before)), c.own()
+	place := slices.Index(c.Directives, rules.Core)
+	if place < 0 {
+		place = len(c.Directives)
+	}
+	for _, d := range c.Directives[:place] {
 		w = w.WithDirectives(d)
 	}
-	for _, s := range c.Seclang[:files] {
+	for _, s := range own[:before] {
+		w = w.WithDirectives(s.Text)
+	}
+	for _, d := range c.Directives[place:] {
+		w = w.WithDirectives(d)
+	}
+	for _, s := range own[before:files] {
 		w = w.WithDirectives(s.Text)
 	}
 	return coraza.NewWAF(w.WithDirectives(postlude))
@@ -28,14 +45,15 @@ func compile(c *Config, files int, log debuglog.Logger) (coraza.WAF, error) {
 // explain finds the file, the line and the directive of a compile error, none of which Coraza names: the files are
 // added one by one until it comes up, and the last directive it logged is the one.
 func explain(c *Config, err error) error {
-	for files := 0; files <= len(c.Seclang); files++ {
+	own := c.own()
+	for files := 0; files <= len(own); files++ {
 		last := &lastDirective{}
 		if _, e := compile(c, files, last.logger()); e != nil {
 			e = innermost(e)
 			if files == 0 {
 				return fmt.Errorf("directives: %s: %w", last, e)
 			}
-			f := c.Seclang[files-1]
+			f := own[files-1]
 			if line := lineOf(f.Text, last.text); line > 0 {
 				return fmt.Errorf("%s:%d: %s: %w", f.Name, line, last, e)
 			}

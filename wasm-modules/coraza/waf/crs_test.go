@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"aegis-coraza/rules"
 	"aegis-coraza/suite"
 )
 
@@ -39,13 +40,13 @@ func run(e *Engine, p *Policy, in *suite.Stage) ([]int, error) {
 		ids = append(ids, m.Rule().ID())
 	}
 	slices.Sort(ids)
-	return ids, s.End()
+	return ids, s.drop()
 }
 
 // suiteEngine compiles the default directives with what the suite sets.
 func suiteEngine(t *testing.T) *Engine {
 	t.Helper()
-	e, err := NewEngine(&Config{Directives: suite.Directives(DefaultDirectives())})
+	e, err := NewEngine(&Config{Directives: suite.Directives(rules.Default())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,10 @@
 package waf
 
 import (
-	_ "embed"
 	"fmt"
-	"io/fs"
-	"path"
 
-	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
+	"aegis-coraza/rules"
+
 	"github.com/corazawaf/coraza/v3"
 )
 
@@ -27,6 +25,8 @@ func isOwnRule(id int) bool { return id == ruleDetect || id == ruleResponseBody 
 type Config struct {
 	// Directives come first; left out they are Coraza's recommended ones and the whole CRS.
 	Directives []string `json:"directives"`
+	// Before is read before the rules of the CRS, file by file: what its setup may say, and exclusions.
+	Before []Seclang `json:"before"`
 	// Seclang follows, file by file.
 	Seclang []Seclang `json:"seclang"`
 }
@@ -35,20 +35,6 @@ type Config struct {
 type Seclang struct {
 	Name string `json:"name"`
 	Text string `json:"text"`
-}
-
-// DefaultDirectives are Coraza's recommended configuration and the whole Core Rule Set. SecRxPreFilter stays off, as
-// recommended: it takes a third to a half of the CPU time away, but with it Coraza 3.8.1 misses attacks of the CRS's own
-// suite (932311-7, 942220-2). The rules' own setup makes only phases 1 and 2 log; without the same for responses an
-// outbound block could not say why.
-func DefaultDirectives() []string {
-	return []string{
-		"Include @coraza.conf-recommended",
-		`SecDefaultAction "phase:3,log,auditlog,pass"`,
-		`SecDefaultAction "phase:4,log,auditlog,pass"`,
-		"Include @crs-setup.conf.example",
-		"Include @owasp_crs/*.conf",
-	}
 }
 
 // Rules that read what the policy put into TX; they run before any other.
@@ -84,42 +70,20 @@ func ParseConfig(data []byte) (*Config, error) {
 			return nil, fmt.Errorf("configuration: %w", err)
 		}
 	}
-	if len(c.Seclang) > seclangMax {
-		return nil, fmt.Errorf("configuration: %d SecLang files, at most %d", len(c.Seclang), seclangMax)
+	if n := max(len(c.Before), len(c.Seclang)); n > seclangMax {
+		return nil, fmt.Errorf("configuration: %d SecLang files, at most %d", n, seclangMax)
 	}
 	if len(c.Directives) == 0 {
-		c.Directives = DefaultDirectives()
+		c.Directives = rules.Default()
 	}
 	return c, nil
 }
 
 // NewEngine compiles the rules. An error names the SecLang file, the line and the directive.
 func NewEngine(c *Config) (*Engine, error) {
-	w, err := compile(c, len(c.Seclang), nil)
+	w, err := compile(c, len(c.own()), nil)
 	if err != nil {
 		return nil, explain(c, err)
 	}
 	return &Engine{waf: w}, nil
 }
-
-// The Core Rule Set's module carries the recommended configuration of an older Coraza, without the rules that refuse a
-// request whose arguments went over the limit or whose target did not parse. This is the one of the Coraza in use.
-//
-//go:embed conf/coraza.conf-recommended
-var recommended []byte
-
-const recommendedName = "@coraza.conf-recommended"
-
-// rules is the only file system that rules can see.
-type rules struct{}
-
-func (rules) Open(name string) (fs.File, error) { return coreruleset.FS.Open(name) }
-
-func (rules) ReadFile(name string) ([]byte, error) {
-	if path.Base(name) == recommendedName {
-		return recommended, nil
-	}
-	return fs.ReadFile(coreruleset.FS, name)
-}
-
-func (rules) Glob(pattern string) ([]string, error) { return fs.Glob(coreruleset.FS, pattern) }

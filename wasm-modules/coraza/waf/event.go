@@ -2,6 +2,7 @@ package waf
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -9,8 +10,9 @@ import (
 )
 
 const (
-	eventRulesMax   = 32
+	eventRulesMax   = 64
 	eventValueMax   = 100
+	eventDataMax    = 200
 	eventMessageMax = 200
 	masked          = "[masked]"
 
@@ -30,9 +32,17 @@ type Event struct {
 	Enforced  bool `json:"enforced"`
 	Score     int  `json:"score"`
 	Threshold int  `json:"threshold"`
-	// Message says why the request was not inspected whole.
+	// Message says why the request was not inspected whole, or the event is not.
 	Message string      `json:"message,omitempty"`
 	Rules   []EventRule `json:"rules"`
+	// By is the rule that gave the answer: one of the operator's own, or the one that holds the score against the threshold.
+	By *EventBy `json:"by,omitempty"`
+}
+
+// EventBy is the rule that gave the answer, or would have.
+type EventBy struct {
+	ID      int    `json:"id"`
+	Message string `json:"message"`
 }
 
 // EventRule is one rule that matched.
@@ -43,6 +53,8 @@ type EventRule struct {
 	Value    string `json:"value"`
 	Severity string `json:"severity"`
 	Phase    int    `json:"phase"`
+	// Data is what the rule says of the match, its logdata.
+	Data string `json:"data,omitempty"`
 }
 
 // event collects what matched so far. An event that cannot be written does not undo a verdict.
@@ -54,15 +66,25 @@ func (s *Session) event(action string, phase, status int, enforced bool) []byte 
 	if s.partly != nil {
 		e.Message = s.partly.message
 	}
-	matched := s.tx.MatchedRules()
+	answered := s.tx.Interruption()
+	if answered == nil {
+		answered = s.tx.DetectionOnlyInterruption()
+	}
+	matched, more := s.tx.MatchedRules(), 0
 	for _, m := range matched[min(s.reported, len(matched)):] {
-		if !tells(m) {
-			continue
+		if id := m.Rule().ID(); (judges(id) && logs(m)) || (answered != nil && answered.RuleID == id) {
+			e.By = &EventBy{ID: id, Message: clip(m.Message(), eventMessageMax)}
 		}
-		if len(e.Rules) == eventRulesMax {
-			break
+		switch {
+		case !tells(m):
+		case len(e.Rules) == eventRulesMax:
+			more++
+		default:
+			e.Rules = append(e.Rules, describe(m))
 		}
-		e.Rules = append(e.Rules, describe(m))
+	}
+	if more > 0 && e.Message == "" {
+		e.Message = fmt.Sprintf("%d more rules matched", more)
 	}
 	s.reported = len(matched)
 	out, err := json.Marshal(e)
@@ -104,13 +126,15 @@ func (s *Session) matchedSince() bool {
 }
 
 // tells keeps what a person wants to know: rules that log, without those which only add the others up.
-func tells(m types.MatchedRule) bool {
-	if l, ok := m.(interface{ Log() bool }); ok && !l.Log() {
-		return false
-	}
-	id := m.Rule().ID()
-	return id/1000 != 949 && id/1000 != 959 && id/1000 != 980
+func tells(m types.MatchedRule) bool { return logs(m) && !judges(m.Rule().ID()) }
+
+func logs(m types.MatchedRule) bool {
+	l, ok := m.(interface{ Log() bool })
+	return !ok || l.Log()
 }
+
+// judges says whether a rule of the CRS only holds the score against the threshold.
+func judges(id int) bool { return id/1000 == 949 || id/1000 == 959 }
 
 func describe(m types.MatchedRule) EventRule {
 	r := EventRule{
@@ -124,7 +148,7 @@ func describe(m types.MatchedRule) EventRule {
 		if name == "UNKNOWN" {
 			continue
 		}
-		r.Variable, r.Value = name, clip(d.Value(), eventValueMax)
+		r.Variable, r.Value, r.Data = name, clip(d.Value(), eventValueMax), clip(d.Data(), eventDataMax)
 		if d.Key() != "" {
 			r.Variable = clip(name+":"+d.Key(), eventValueMax)
 		}
@@ -132,6 +156,12 @@ func describe(m types.MatchedRule) EventRule {
 			r.Value = masked
 		}
 		break
+	}
+	for _, d := range m.MatchedDatas() {
+		// What a rule says may hold any of the values it looked at.
+		if secret(d.Variable().Name(), d.Key()) {
+			r.Data = ""
+		}
 	}
 	return r
 }

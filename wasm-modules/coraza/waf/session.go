@@ -166,14 +166,24 @@ func (s *Session) judgeRequest() (Verdict, error) {
 	return s.passed(2), nil
 }
 
-// End runs the logging phase and gives the transaction back.
-func (s *Session) End() error {
+// End runs the logging phase (5), which can change nothing any more, and gives the transaction back. The event is nil
+// when its rules have nothing to tell.
+func (s *Session) End() (event []byte, err error) {
 	if s == nil || s.tx == nil {
-		return nil
+		return nil, nil
 	}
 	s.tx.ProcessLogging()
-	err := s.tx.Close()
+	if s.matchedSince() {
+		event = s.event(actionDetect, 5, 0, false)
+	}
+	err = s.tx.Close()
 	s.tx = nil
+	return event, err
+}
+
+// drop gives back the transaction of a session that is not the one that tells of its request.
+func (s *Session) drop() error {
+	_, err := s.End()
 	return err
 }
 

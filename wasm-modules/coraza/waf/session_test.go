@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+
+	"aegis-coraza/rules"
 )
 
 var compiled = sync.OnceValues(func() (*Engine, error) {
@@ -76,7 +78,7 @@ func judgeWith(t *testing.T, e *Engine, p *Policy, h *Head, body []byte) (Verdic
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := s.End(); err != nil {
+		if err := s.drop(); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -251,7 +253,7 @@ func TestABodyThatCannotBeReadIsAnErrorInEveryMode(t *testing.T) {
 			if !errors.Is(err, broken) {
 				t.Errorf("%s %s: %v", mode, ct, err)
 			}
-			if err := s.End(); err != nil {
+			if err := s.drop(); err != nil {
 				t.Error(err)
 			}
 		}
@@ -357,7 +359,7 @@ func TestALargeUploadIsCountedAndNotKept(t *testing.T) {
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 4<<20 {
 		t.Errorf("%d bytes allocated for a file of %d", grown, size)
 	}
-	if err := s.End(); err != nil {
+	if err := s.drop(); err != nil {
 		t.Error(err)
 	}
 }
@@ -377,7 +379,7 @@ func TestTheSplitIsCorazasOwn(t *testing.T) {
 	if got := fmt.Sprint(v.Files().Get(""), v.FilesNames().Get(""), v.ArgsPost().Get("c"), v.FilesCombinedSize().Get()); got != "[b.php a.txt] [f] [one two]11" {
 		t.Error(got)
 	}
-	if err := s.End(); err != nil {
+	if err := s.drop(); err != nil {
 		t.Error(err)
 	}
 }
@@ -390,7 +392,7 @@ func TestTextOfAMultipartBodyIsLimitedWhileItsFilesAreNot(t *testing.T) {
 			t.Fatal(v, err)
 		}
 		v, err = s.RequestBody(body, length)
-		if e := s.End(); e != nil {
+		if e := s.drop(); e != nil {
 			t.Error(e)
 		}
 		return v, err
@@ -446,7 +448,7 @@ func TestABodyLongerThanWhatIsHeldIsJudgedAsItPasses(t *testing.T) {
 			if v, err = tail.More(body, true); err != nil || v.Status != c.end {
 				t.Fatalf("%d bytes: %+v %s %v", length, v, v.Event, err)
 			}
-			if err := s.End(); err != nil {
+			if err := s.drop(); err != nil {
 				t.Error(err)
 			}
 		})
@@ -470,7 +472,7 @@ func TestAPartThatAttacksIsAnsweredAndATailThatDoesNotEndIsDropped(t *testing.T)
 	if v, tail, err := s.RequestBodyPart(engine(t), h, body, 1200); err != nil || v.Status != 403 || tail != nil {
 		t.Errorf("%+v %v %v", v, tail, err)
 	}
-	if err := s.End(); err != nil {
+	if err := s.drop(); err != nil {
 		t.Error(err)
 	}
 	s = begin()
@@ -478,7 +480,7 @@ func TestAPartThatAttacksIsAnsweredAndATailThatDoesNotEndIsDropped(t *testing.T)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(tail.Abort(), s.End()); err != nil {
+	if err := errors.Join(tail.Abort(), s.drop()); err != nil {
 		t.Error(err)
 	}
 }
@@ -526,7 +528,7 @@ func TestResponsesAreJudgedWhenAsked(t *testing.T) {
 				t.Fatal(judged, err)
 			}
 		}
-		if err := s.End(); err != nil {
+		if err := s.drop(); err != nil {
 			t.Error(err)
 		}
 		return v, more, b
@@ -563,7 +565,7 @@ func TestDetectModeTellsEachThingOnce(t *testing.T) {
 	if err != nil || json.Unmarshal(v.Event, &ev) != nil || ev.Status != 403 || ev.Phase != 4 || ev.Score < 4 || ev.has(942100) {
 		t.Fatalf("%s %v", v.Event, err)
 	}
-	if err := s.End(); err != nil {
+	if err := s.drop(); err != nil {
 		t.Error(err)
 	}
 }
@@ -576,7 +578,7 @@ func TestSecretsStayOutOfEvents(t *testing.T) {
 }
 
 func TestOwnSecLangIsNamedWhenItIsBroken(t *testing.T) {
-	_, err := NewEngine(&Config{Directives: DefaultDirectives(), Seclang: []Seclang{
+	_, err := NewEngine(&Config{Directives: rules.Default(), Seclang: []Seclang{
 		{Name: "good.conf", Text: `SecAction "id:1001,phase:1,pass,nolog"`},
 		{Name: "bad.conf", Text: `SecRule NO_SUCH_VARIABLE "@rx x" "id:1002,phase:1,deny"`},
 		{Name: "later.conf", Text: `SecAction "id:1003,phase:1,pass,nolog"`},
@@ -590,8 +592,53 @@ func TestOwnSecLangIsNamedWhenItIsBroken(t *testing.T) {
 	}
 }
 
+func TestFilesBeforeTheRulesAreItsSetupAndAreNamedWhenTheyAreBroken(t *testing.T) {
+	put := head("PUT", "/things/1")
+	if v, ev := judge(t, policy(t, `{}`), put, nil); v.Status != 403 || !ev.has(911100) || ev.By == nil || ev.By.ID != 949110 {
+		t.Fatalf("%+v %+v", v, ev)
+	}
+	setup := Seclang{Name: "setup.conf", Text: `SecAction "id:900200,phase:1,pass,nolog,setvar:'tx.allowed_methods=GET PUT'"`}
+	after := Seclang{Name: "own.conf", Text: `SecRule REQUEST_URI "@beginsWith /old" "id:1001,phase:1,deny,status:410,log,msg:'gone'"`}
+	e, err := NewEngine(&Config{Directives: rules.Default(), Before: []Seclang{setup}, Seclang: []Seclang{after}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, ev := judgeWith(t, e, policy(t, `{}`), put, nil); v.Status != 0 {
+		t.Errorf("%+v %+v", v, ev)
+	}
+	v, ev := judgeWith(t, e, policy(t, `{}`), head("GET", "/old"), nil)
+	if v.Status != 410 || ev.By == nil || *ev.By != (EventBy{1001, "gone"}) {
+		t.Errorf("%+v %+v", v, ev)
+	}
+	_, err = NewEngine(&Config{Directives: rules.Default(), Before: []Seclang{setup, {Name: "bad.conf", Text: "\nSecNo Such"}}, Seclang: []Seclang{after}})
+	if err == nil || !strings.HasPrefix(err.Error(), "bad.conf:2: ") {
+		t.Fatal(err)
+	}
+}
+
+func TestRulesOfTheLoggingPhaseAreToldAtTheEnd(t *testing.T) {
+	scores := Seclang{Name: "before.conf", Text: `SecDefaultAction "phase:5,log,auditlog,pass"`}
+	e, err := NewEngine(&Config{Directives: rules.Default(), Before: []Seclang{scores}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]string{"/s?q=1%27%20OR%201=1--%20": "SQLI=5", "/": ""} {
+		s, _, err := e.Begin(head("GET", target), policy(t, `{"mode":"detect"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = s.NoRequestBody(); err != nil {
+			t.Fatal(err)
+		}
+		event, err := s.End()
+		if err != nil || (want == "") != (event == nil) || !strings.Contains(string(event), want) {
+			t.Errorf("%s: %s %v", target, event, err)
+		}
+	}
+}
+
 func TestOwnSecLangActsAndCannotTurnTheEngineOff(t *testing.T) {
-	e, err := NewEngine(&Config{Directives: DefaultDirectives(), Seclang: []Seclang{
+	e, err := NewEngine(&Config{Directives: rules.Default(), Seclang: []Seclang{
 		{Name: "own.conf", Text: "SecRuleEngine Off\nSecRule REQUEST_URI \"@beginsWith /old\" \"id:1001,phase:1,deny,status:410,log,msg:'gone'\"\n" +
 			"SecRule REQUEST_URI \"@beginsWith /moved\" \"id:1002,phase:1,redirect:'https://example.com/new',status:301,log,msg:'moved'\""},
 	}})
@@ -652,7 +699,11 @@ func TestTheRecommendedConfigurationIsTheOneOfThisCoraza(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(want, recommended) {
-		t.Error("copy coraza.conf-recommended from the module to waf/conf")
+	have, err := rules.FS{}.ReadFile("@coraza.conf-recommended")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(want, have) {
+		t.Error("copy coraza.conf-recommended from the module to rules/conf")
 	}
 }

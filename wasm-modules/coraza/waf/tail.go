@@ -34,14 +34,14 @@ func (p *Policy) LetsPartsPass() bool {
 func (s *Session) RequestBodyPart(e *Engine, h *Head, from io.Reader, length int64) (Verdict, *Tail, error) {
 	second, v, err := e.Begin(h, s.policy)
 	if err != nil || v.Status != 0 {
-		return v, nil, errors.Join(err, second.End())
+		return v, nil, errors.Join(err, second.drop())
 	}
 	out, in := io.Pipe()
 	t := &Tail{to: in, outcome: make(chan tailOutcome, 1)}
 	go func() {
 		v, err := second.RequestBody(out, unknownLength)
 		// Whoever still writes must not wait.
-		err = errors.Join(err, second.End())
+		err = errors.Join(err, second.drop())
 		_ = out.Close()
 		t.outcome <- tailOutcome{v, err}
 	}()

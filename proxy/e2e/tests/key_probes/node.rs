@@ -6,6 +6,8 @@ use aegis_testkit::raw::Raw;
 use aegis_testkit::{Aegis, Origin, Reply, eventually, ports, wait};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -42,7 +44,7 @@ fn each_of<T>(
 }
 
 /// Whether the peer closes within a time that is long for the short value and short for the long one.
-fn closes(mut client: Raw<std::net::TcpStream>) -> bool {
+fn closes(mut client: Raw<TcpStream>) -> bool {
     client.closes_within(Duration::from_secs(2))
 }
 
@@ -98,6 +100,21 @@ rows! {
         });
         assert_eq!(there, [0, 1]);
     }
+    "node.log.events_path" security_events_go_there {
+        let there = each_of(Builder::waf, "node.log.events_path", [json!("a.log"), json!("b.log")], |aegis, _| {
+            let attack = "/?q=1%27%20OR%20%271%27=%271%27--%20";
+            let id = aegis.get(attack).header("x-request-id").to_owned();
+            let logs = ["a.log", "b.log"].map(|l| aegis.dir().join(l));
+            let (at, line) = eventually("an event", || {
+                logs.iter().enumerate().find_map(|(at, l)| Some((at, fs::read_to_string(l).ok()?.lines().next()?.to_owned())))
+            });
+            let line: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!((&line["request_id"], &line["by"]["id"]), (&json!(id), &json!(949_110)));
+            assert!(line["rules"].as_array().unwrap().iter().any(|rule| rule["id"] == 942_100), "{line:#}");
+            at
+        });
+        assert_eq!(there, [0, 1]);
+    }
     "node.log.level" less_severe_lines_are_left_out {
         let said = each("node.log.level", [json!("info"), json!("error")], |aegis, _| aegis.output().contains("settings are live"));
         assert_eq!(said, [true, false]);
@@ -149,8 +166,19 @@ rows! {
         });
         assert_eq!(closed, [true, false]);
     }
-    "node.client.handshake_timeout" a_handshake_that_never_comes_is_closed {
-        let closed = each("node.client.handshake_timeout", [json!("100ms"), json!("600s")], |aegis, _| closes(Raw::tcp(aegis.tls())));
+    "node.client.handshake_timeout" a_handshake_that_does_not_go_on_is_closed {
+        let hello = client_hello();
+        let with = |builder: Builder| builder.set("node.client.hello_timeout", "1s");
+        let closed = each_of(with, "node.client.handshake_timeout", [json!("1s"), json!("600s")], |aegis, _| {
+            let mut client = TcpStream::connect(aegis.tls()).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+            client.write_all(&hello).unwrap();
+            // The server's part of it comes, and then the end or nothing.
+            match client.read_to_end(&mut Vec::new()) {
+                Ok(_) => true,
+                Err(error) => error.kind() == ErrorKind::ConnectionReset,
+            }
+        });
         assert_eq!(closed, [true, false]);
     }
     "node.client.read_timeout" a_head_that_does_not_go_on_is_closed {
@@ -302,6 +330,22 @@ rows! {
         });
         assert_eq!(statuses, [false, true]);
     }
+}
+
+/// What a client begins a handshake with: one record.
+fn client_hello() -> Vec<u8> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let client = thread::spawn(move || Command::new("curl").args(["-sk", &url]).output());
+    let (mut tcp, _) = listener.accept().unwrap();
+    let mut record = vec![0; 5];
+    tcp.read_exact(&mut record).unwrap();
+    let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+    record.resize(5 + length, 0);
+    tcp.read_exact(&mut record[5..]).unwrap();
+    drop(tcp);
+    client.join().unwrap().unwrap();
+    record
 }
 
 /// Whether a body that comes at so many bytes a second ends before its time.

@@ -85,6 +85,12 @@ fn table() -> Vec<Row> {
             expected: [403, 200],
         },
         row(
+            "seclang_before",
+            [json!([]), json!(["before.conf"])],
+            |c| c.arg(&["-X", "PUT"]).send(),
+            [403, 200],
+        ),
+        row(
             "seclang",
             [json!([]), json!(["own.conf"])],
             |c| c.to("/?colour=octarine").send(),
@@ -204,6 +210,10 @@ SecRule ARGS:colour \"@streq octarine\" \"id:1000001,phase:1,deny,status:403,msg
 SecRule RESPONSE_HEADERS:x-leak \"@streq yes\" \"id:1000002,phase:3,deny,status:403,msg:'A marked answer'\"
 ";
 
+/// Read where the setup of the Core Rule Set is: behind its rules it would come too late.
+const BEFORE: &str =
+    "SecAction \"id:1000003,phase:1,pass,nolog,setvar:'tx.allowed_methods=GET PUT'\"\n";
+
 fn asking(aegis: &Aegis, host: &str) -> Curl {
     aegis
         .curl("/")
@@ -233,6 +243,7 @@ fn every_key_acts_in_a_profile_a_site_and_a_route() {
     }
     let aegis = Aegis::before(&origin)
         .file("own.conf", OWN)
+        .file("before.conf", BEFORE)
         .set("profiles.waf", profiles)
         .set("sites", sites)
         .start();

@@ -175,10 +175,28 @@ impl Frames {
     /// The client made us end too much; the connection cannot go on.
     pub fn sent(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         age: impl Fn() -> Duration,
-        mut tell: impl FnMut(Ended),
+        tell: impl FnMut(Ended),
     ) -> Result<(), Flood> {
+        let made = self.follow_sent(bytes, tell);
+        if made == 0 {
+            return Ok(());
+        }
+        let now_ms = u64::try_from(age().as_millis()).unwrap_or(u64::MAX);
+        self.turn(now_ms);
+        for _ in 0..made {
+            self.add(Flood::MadeReset as usize);
+        }
+        if self.count(Flood::MadeReset as usize, now_ms) > Flood::MadeReset.limit() {
+            return Err(Flood::MadeReset);
+        }
+        Ok(())
+    }
+
+    /// Follows what we sent, and tells of each frame that ends something; gives how many streams were ended for a fault.
+    /// Those are not counted against the client: whoever is slow makes the guard end a stream, and that is no flood.
+    pub(super) fn follow_sent(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Ended)) -> u32 {
         let mut made = 0;
         while let Some(seen) = self.sent.next(&mut bytes) {
             self.streams.sent(seen);
@@ -196,18 +214,7 @@ impl Frames {
                 _ => {}
             }
         }
-        if made == 0 {
-            return Ok(());
-        }
-        let now_ms = u64::try_from(age().as_millis()).unwrap_or(u64::MAX);
-        self.turn(now_ms);
-        for _ in 0..made {
-            self.add(Flood::MadeReset as usize);
-        }
-        if self.count(Flood::MadeReset as usize, now_ms) > Flood::MadeReset.limit() {
-            return Err(Flood::MadeReset);
-        }
-        Ok(())
+        made
     }
 
     fn add(&mut self, kind: usize) {
@@ -408,5 +415,23 @@ mod tests {
             let cut = (0..5_000).find(|_| frames.sent(&reset, age, |_| {}).is_err());
             assert_eq!(cut, limit, "code {code}");
         }
+    }
+
+    #[test]
+    fn what_the_guard_itself_resets_is_told_and_never_counted_against_the_client() {
+        let mut frames = open();
+        let mut told = 0;
+        for _ in 0..5_000 {
+            let made = frames.follow_sent(&ending(3, 11), |_| told += 1);
+            assert_eq!(made, 1);
+        }
+        assert_eq!(told, 5_000);
+        for _ in 0..500 {
+            assert_eq!(frames.sent(&ending(3, 1), age, |_| {}), Ok(()));
+        }
+        assert_eq!(
+            frames.sent(&ending(3, 1), age, |_| {}),
+            Err(Flood::MadeReset)
+        );
     }
 }

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// How often streams are looked at that keep us waiting: so often within the shortest time they have, and at least and at
@@ -59,7 +60,6 @@ impl std::fmt::Debug for Http2 {
 #[derive(Debug)]
 struct Clock {
     timer: Pin<Box<Sleep>>,
-    looked: Instant,
     /// When the list of fields began that has not come to its end.
     fields: Option<Instant>,
 }
@@ -90,7 +90,8 @@ impl Http2 {
     /// Counts what was read.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.cut.is_none() && !bytes.is_empty() {
-            let counted = self.frames.received(bytes, self.began.elapsed());
+            let age = self.pass();
+            let counted = self.frames.received(bytes, age);
             if let Err(flood) = counted.map_err(Flood::as_str) {
                 self.cut(flood);
             }
@@ -101,6 +102,9 @@ impl Http2 {
 
     /// Counts what was written. What is too much ends the connection at its next read.
     pub(crate) fn wrote(&mut self, bytes: &[u8]) {
+        if !self.frames.streams.is_empty() {
+            self.pass();
+        }
         let (began, refuse, connection) = (self.began, &self.refuse, &self.connection);
         let stream_told = &mut self.stream_told;
         let tell = |ended: Ended| {
@@ -119,23 +123,26 @@ impl Http2 {
         self.note_rest();
     }
 
-    /// Counts what the guard itself has written, of which there is a line already.
+    /// Follows what the guard itself has written, of which there is a line already.
     pub(crate) fn wrote_ours(&mut self, bytes: &[u8]) {
-        let began = self.began;
-        // Whoever is slow has made us end a stream; that is no flood.
-        let _never_too_much = self.frames.sent(
-            bytes,
-            || began.elapsed(),
-            |ended| {
-                ending::counted(ended);
-            },
-        );
+        self.frames.follow_sent(bytes, |ended| {
+            ending::counted(ended);
+        });
     }
 
-    /// Frames that the reader gets before what the client sends next.
-    pub(crate) fn take_inward(&mut self) -> Option<Vec<u8>> {
-        let any = !self.inward.is_empty() && self.frames.received.is_between();
-        any.then(|| std::mem::take(&mut self.inward))
+    /// Gives the reader frames that come before what the client sends next, as many of their bytes as it has room for; the
+    /// others come before anything else. False if there are none, or the client is in the midst of a frame.
+    pub(crate) fn give_inward(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        if self.inward.is_empty() || !self.frames.received.is_between() {
+            return false;
+        }
+        let now = self.inward.len().min(buf.remaining());
+        buf.put_slice(self.inward.get(..now).unwrap_or_default());
+        self.inward.drain(..now);
+        if self.inward.is_empty() {
+            self.inward = Vec::new();
+        }
+        true
     }
 
     /// Frames that the client gets before what is written next.
@@ -157,12 +164,15 @@ impl Http2 {
         Some(goaway(streams.highest(), code))
     }
 
-    /// Nothing came. Ready when there is something for the reader after all: frames, or the end.
+    /// Nothing came. Ready when there are streams to be ended, or all of the connection.
     pub(crate) fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.still()?;
+            if self.frames.streams.has_slow() {
+                return Poll::Ready(Ok(()));
+            }
             let in_fields = self.frames.received.is_in_fields();
-            if !in_fields && !self.frames.streams.wait(self.frames.received.in_data()) {
+            if !in_fields && !self.frames.streams.wait() {
                 self.clock = None;
                 return Poll::Pending;
             }
@@ -170,7 +180,6 @@ impl Http2 {
             let clock = self.clock.get_or_insert_with(|| {
                 Box::new(Clock {
                     timer: Box::pin(sleep(every)),
-                    looked: Instant::now(),
                     fields: None,
                 })
             });
@@ -182,8 +191,6 @@ impl Http2 {
             ready!(clock.timer.as_mut().poll(cx));
             let now = Instant::now();
             clock.timer.as_mut().reset(now + every);
-            let passed = now.saturating_duration_since(clock.looked);
-            clock.looked = now;
             let fields = clock
                 .fields
                 .map(|since| now.saturating_duration_since(since));
@@ -191,15 +198,14 @@ impl Http2 {
                 self.cut("h2_head_timeout");
                 continue;
             }
-            if self.look(passed) {
-                return Poll::Ready(self.still());
-            }
+            self.pass();
         }
     }
 
     /// What was written may be something that now waits for the client; whoever reads is woken when it has waited.
     pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) {
-        if self.clock.is_none() && self.poll_waiting(cx).is_ready() {
+        let unseen = self.clock.is_none() || self.frames.streams.has_slow();
+        if unseen && self.poll_waiting(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }
@@ -218,24 +224,35 @@ impl Http2 {
         (shortest / LOOKS).clamp(LOOK_LEAST, LOOK_MOST)
     }
 
-    /// Ends what was waited for too long; whether there was anything.
-    fn look(&mut self, passed: Duration) -> bool {
+    /// Charges the time that has passed to those who were waited for in it; gives the age of the connection.
+    fn pass(&mut self) -> Duration {
+        let age = self.began.elapsed();
         let in_data = self.frames.received.in_data();
-        let slow = self.frames.streams.pass(passed, in_data, &self.limits);
-        for &(stream, why) in &slow {
-            RequestRefused {
-                reason: why.as_str(),
+        self.frames.streams.pass(age, in_data, &self.limits);
+        age
+    }
+
+    /// Ends the streams that were waited for too long.
+    ///
+    /// # Errors
+    /// That the connection ends, perhaps with them.
+    pub(crate) fn end_slow(&mut self) -> io::Result<()> {
+        if self.frames.streams.has_slow() {
+            let in_data = self.frames.received.in_data();
+            for (stream, why) in self.frames.streams.take_slow() {
+                RequestRefused {
+                    reason: why.as_str(),
+                }
+                .emit();
+                if in_data == Some(stream) {
+                    self.cut("h2_body_rate");
+                }
+                self.inward.extend(reset(stream, why.reset_code()));
+                self.outward.extend(reset(stream, ENHANCE_YOUR_CALM));
             }
-            .emit();
-            if in_data == Some(stream) {
-                self.cut("h2_body_rate");
-            }
-            self.frames.streams.remove(stream);
-            self.inward.extend(reset(stream, why.reset_code()));
-            self.outward.extend(reset(stream, ENHANCE_YOUR_CALM));
+            self.note_rest();
         }
-        self.note_rest();
-        !slow.is_empty()
+        self.still()
     }
 
     fn note_rest(&mut self) {

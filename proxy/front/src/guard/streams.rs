@@ -4,7 +4,12 @@
 //! - while a request body is not at its end and the client has a window to send in, of the stream and of the connection;
 //! - while an answer has begun and is not at its end, and the client has left no window for it.
 //!
-//! So whoever has nothing to send, and whoever waits for us, is never counted.
+//! So whoever has nothing to send, and whoever waits for us, is never counted, nor is a window that is used up when all
+//! answers are at their end. What frame heads do not tell is whether an answer that goes on has more to send right now: a
+//! client that leaves no window at all for one is taken to keep it waiting.
+//!
+//! Time is charged whenever a frame may change who waits for whom ([`Streams::pass`]), so it counts for those who waited
+//! in it, however short the pieces are in which it passes.
 
 use super::Limits;
 use super::frame::{DATA, Frame, HEADERS, RST_STREAM, Seen};
@@ -30,6 +35,10 @@ pub(super) struct Streams {
     client: Side,
     /// What we may send.
     ours: Side,
+    /// Up to when time was charged, since the connection began.
+    now: Duration,
+    /// With these there was no patience left; they are not among the open ones any more.
+    slow: Vec<(u32, Reject)>,
 }
 
 /// Windows of one side that are not a stream's own.
@@ -44,8 +53,8 @@ struct Stream {
     number: u32,
     request: Half,
     answer: Half,
-    /// Time since it was opened, as far as it has been judged.
-    age: Option<Duration>,
+    /// When it was opened, since the connection began.
+    opened: Duration,
 }
 
 /// One direction of a stream.
@@ -72,6 +81,8 @@ impl Default for Streams {
             last: u32::MAX,
             client: side(),
             ours: side(),
+            now: Duration::ZERO,
+            slow: Vec::new(),
         }
     }
 }
@@ -163,64 +174,69 @@ impl Streams {
         }
     }
 
-    /// Whether a stream keeps us waiting; `in_data` is the one whose DATA has not come whole.
-    pub(super) fn wait(&self, in_data: Option<u32>) -> bool {
+    /// Whether a stream keeps us waiting, or may come to the end of its time.
+    pub(super) fn wait(&self) -> bool {
+        let ours = self.ours.connection > 0;
         self.open
             .iter()
-            .any(|stream| self.waits_for_request(stream, in_data) || self.waits_to_answer(stream))
+            .any(|stream| stream.request.open || stream.waits_to_answer(ours))
     }
 
-    /// Lets `time` pass; gives the streams with which there is no patience left.
-    pub(super) fn pass(
-        &mut self,
-        time: Duration,
-        in_data: Option<u32>,
-        limits: &Limits,
-    ) -> Vec<(u32, Reject)> {
-        let mut slow = Vec::new();
-        let mut open = std::mem::take(&mut self.open);
-        for stream in &mut open {
-            // One that was opened meanwhile has not had all of this time.
-            let Some(age) = &mut stream.age else {
-                stream.age = Some(Duration::ZERO);
-                continue;
-            };
-            *age += time;
-            let too_long = stream.request.open && *age >= limits.body_timeout;
-            let request = self.waits_for_request(stream, in_data);
-            let answer = self.waits_to_answer(stream);
-            // Stages that read a body themselves can answer, and do so first.
-            let receive = limits.receive.and(Duration::from_secs(1));
-            if request && !stream.request.waited(time, receive) {
-                slow.push((stream.number, Reject::BodyRate));
-            } else if too_long {
-                slow.push((stream.number, Reject::BodyTimeout));
-            } else if answer && !stream.answer.waited(time, limits.send) {
-                slow.push((stream.number, Reject::SlowReader));
-            }
+    /// It is `now`, by the age of the connection: who has kept us waiting since this was last said is charged for it.
+    /// `in_data` is the stream whose DATA has not come whole.
+    pub(super) fn pass(&mut self, now: Duration, in_data: Option<u32>, limits: &Limits) {
+        let time = now.saturating_sub(self.now);
+        self.now = now;
+        if self.open.is_empty() {
+            return;
         }
-        self.open = open;
-        slow
+        // Stages that read a body themselves can answer, and do so first.
+        let receive = limits.receive.and(Duration::from_secs(1));
+        let (client, ours) = (self.client.connection > 0, self.ours.connection > 0);
+        let slow = &mut self.slow;
+        self.open.retain_mut(|stream| {
+            let too_long =
+                stream.request.open && now.saturating_sub(stream.opened) >= limits.body_timeout;
+            let why = if stream.waits_for_request(client, in_data)
+                && !stream.request.waited(time, receive)
+            {
+                Reject::BodyRate
+            } else if too_long {
+                Reject::BodyTimeout
+            } else if stream.waits_to_answer(ours) && !stream.answer.waited(time, limits.send) {
+                Reject::SlowReader
+            } else {
+                return true;
+            };
+            slow.push((stream.number, why));
+            false
+        });
+        self.shrink();
+    }
+
+    /// Whether there are streams to be ended.
+    pub(super) const fn has_slow(&self) -> bool {
+        !self.slow.is_empty()
+    }
+
+    /// Streams to be ended, and why.
+    pub(super) fn take_slow(&mut self) -> Vec<(u32, Reject)> {
+        std::mem::take(&mut self.slow)
     }
 
     /// It is over, whatever the client says of it now.
     pub(super) fn remove(&mut self, number: u32) {
         if let Ok(at) = self.place(number) {
             self.open.remove(at);
-            if self.open.is_empty() {
-                // An idle connection holds nothing.
-                self.open = Vec::new();
-            }
+            self.shrink();
         }
     }
 
-    fn waits_for_request(&self, stream: &Stream, in_data: Option<u32>) -> bool {
-        let may_send = stream.request.window > 0 && self.client.connection > 0;
-        stream.request.open && (may_send || in_data == Some(stream.number))
-    }
-
-    const fn waits_to_answer(&self, stream: &Stream) -> bool {
-        stream.answer.open && (stream.answer.window <= 0 || self.ours.connection <= 0)
+    /// An idle connection holds nothing.
+    fn shrink(&mut self) {
+        if self.open.is_empty() {
+            self.open = Vec::new();
+        }
     }
 
     fn opened(&mut self, frame: Frame) {
@@ -242,7 +258,7 @@ impl Streams {
                 number,
                 request: half(true, &self.client),
                 answer: half(false, &self.ours),
-                age: None,
+                opened: self.now,
             });
         }
     }
@@ -262,6 +278,19 @@ impl Streams {
     fn place(&self, number: u32) -> Result<usize, usize> {
         self.open
             .binary_search_by_key(&number, |stream| stream.number)
+    }
+}
+
+impl Stream {
+    /// `window` says whether the connection has one for the client.
+    fn waits_for_request(&self, window: bool, in_data: Option<u32>) -> bool {
+        let may_send = window && self.request.window > 0;
+        self.request.open && (may_send || in_data == Some(self.number))
+    }
+
+    /// `window` says whether the connection has one for us.
+    const fn waits_to_answer(&self, window: bool) -> bool {
+        self.answer.open && (!window || self.answer.window <= 0)
     }
 }
 

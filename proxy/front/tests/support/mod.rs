@@ -1,12 +1,11 @@
 //! A door with an app that tells what it saw, certificates, and clients with deadlines.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-pub(crate) mod h2;
-
 use aegis_certs::{CertStore, Certificates, Times};
 use aegis_front::{BindError, Door, DoorConfig, Drained, Listeners};
 use aegis_identity::{Connection, Refuse, Reject};
 use aegis_settings::model::{Certificate, Listener, ListenerTls, ProxyProtocol, Secret, TlsPreset};
+use aegis_testkit::h2::{H2, LOOK};
 use async_trait::async_trait;
 use boring::asn1::Asn1Time;
 use boring::ec::{EcGroup, EcKey};
@@ -96,6 +95,8 @@ impl App {
         };
         let body = match session.req_header().uri.path() {
             "/large" => "x".repeat(32 << 20),
+            // As much as the window of a connection at its start.
+            "/window" => "x".repeat(65_535),
             "/body" => {
                 let mut length = 0;
                 while let Some(part) = session.read_request_body().await? {
@@ -406,6 +407,15 @@ pub(crate) fn shake(
     let mut configured = client.build().configure().unwrap();
     configured.set_verify_hostname(false);
     configured.connect(name, connect(address)).ok()
+}
+
+/// A client of HTTP/2, with this initial window.
+pub(crate) fn h2(address: SocketAddr, window: Option<u32>) -> H2<SslStream<TcpStream>> {
+    let mut builder = client();
+    builder.set_alpn_protos(b"\x02h2").unwrap();
+    let mut stream = shake(builder, "a", address).unwrap();
+    stream.get_mut().set_read_timeout(Some(LOOK)).unwrap();
+    H2::over(stream, "a", window)
 }
 
 /// First alternative name of the certificate that a server showed.

@@ -1,6 +1,5 @@
 //! Bodies that are held, or judged piece by piece, on their way to the origin.
 
-use super::budget::Pace;
 use super::{Announced, Incoming, Inspection, Open, Settled, broke_contract, settle};
 use crate::answer::Answer;
 use crate::ctx::Ctx;
@@ -10,7 +9,6 @@ use aegis_settings::model::Inspect;
 use aegis_telemetry::metrics::WafVerdict;
 use bytes::{Bytes, BytesMut};
 use pingora_http::ResponseHeader;
-use std::time::Instant;
 
 /// What becomes of a body on its way.
 #[derive(Debug)]
@@ -18,11 +16,7 @@ pub(crate) enum Held {
     /// It passes: nobody asked, or everything was judged in the request phase.
     Nothing,
     /// It waits for its end.
-    Waiting {
-        chunks: Vec<Bytes>,
-        bytes: u64,
-        pace: Pace,
-    },
+    Waiting { chunks: Vec<Bytes>, bytes: u64 },
     /// Longer than is held: each piece is judged before it passes.
     Passing {
         /// What a module asked to see more of first.
@@ -35,11 +29,10 @@ pub(crate) enum Held {
 }
 
 impl Held {
-    pub(crate) fn waiting(rate_min: u64) -> Self {
+    pub(crate) const fn waiting() -> Self {
         Self::Waiting {
             chunks: Vec::new(),
             bytes: 0,
-            pace: Pace::start(Instant::now(), rate_min),
         }
     }
 
@@ -61,7 +54,7 @@ pub(crate) fn restart(ctx: &mut Ctx) {
     if let Some(inspection) = &mut ctx.inspection
         && matches!(inspection.held, Held::Waiting { .. })
     {
-        inspection.held = Held::waiting(inspection.rate_min);
+        inspection.held = Held::waiting();
         inspection.permit.release();
     }
 }
@@ -169,12 +162,7 @@ impl Inspection {
         chunk: &mut Option<Bytes>,
         end: bool,
     ) -> Result<(), Answer> {
-        let Held::Waiting {
-            chunks,
-            bytes,
-            pace,
-        } = &mut self.held
-        else {
+        let Held::Waiting { chunks, bytes } = &mut self.held else {
             return Ok(());
         };
         let mut room = true;
@@ -186,14 +174,13 @@ impl Inspection {
             room = self.permit.grow(chunk.len());
             chunks.push(chunk);
         }
-        let in_time = end || pace.keeps_up(*bytes, Instant::now());
-        if !room || !in_time {
+        if !room {
             if !self.rules.watched {
-                return Err(cannot_hold(room).into());
+                return Err(Fault::BodiesHeld.into());
             }
             ctx.note_waf(WafVerdict::Fault);
         }
-        let streams = self.rules.stream_above.is_some_and(|max| *bytes > max) || !room || !in_time;
+        let streams = self.rules.stream_above.is_some_and(|max| *bytes > max) || !room;
         if !end && !streams {
             // Nothing to send yet; an empty piece is not written.
             *chunk = Some(Bytes::new());
@@ -318,15 +305,6 @@ impl Inspection {
             .iter()
             .any(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
         !announced
-    }
-}
-
-/// Why a body is not held any longer: no room, or it comes too slowly.
-pub(crate) fn cannot_hold(room: bool) -> Fault {
-    if room {
-        Fault::ClientTimeout
-    } else {
-        Fault::BodiesHeld
     }
 }
 

@@ -11,10 +11,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A body that is held must come at `node.client.receive_rate_min` on average, once it had this.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// `node.bodies_held_max`, of which a site may use a half and a source an eighth, each at least one request's worth.
+/// `node.bodies_held_max`, of which a site may use a half and a source an eighth, each at least one request's worth. How
+/// long a body may take what it has taken is the door's business, which sees to it that every body comes to an end.
 ///
 /// Sites and sources are remembered while they hold something, so there are no more of them than connections.
 #[derive(Debug)]
@@ -153,33 +151,6 @@ impl Drop for Permit {
     }
 }
 
-/// How fast a body comes: one that trickles in would keep what it has taken for as long as it likes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    since: Instant,
-    rate_min: u64,
-}
-
-impl Pace {
-    /// At `rate_min` bytes a second; 0: however slowly.
-    pub(crate) const fn start(now: Instant, rate_min: u64) -> Self {
-        Self {
-            since: now,
-            rate_min,
-        }
-    }
-
-    /// Whether a body of which `bytes` have come may go on.
-    pub(crate) fn keeps_up(self, bytes: u64, now: Instant) -> bool {
-        let lasted = now.saturating_duration_since(self.since);
-        let in_time = lasted < GRACE || bytes >= lasted.as_secs().saturating_mul(self.rate_min);
-        if !in_time {
-            LimitHit { what: "body_pace" }.emit();
-        }
-        in_time
-    }
-}
-
 /// Lets a few threads block at a time, so that the others go on serving.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -223,8 +194,8 @@ impl Drop for Passage<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, Gate, Pace, Payer};
-    use std::time::{Duration, Instant};
+    use super::{Budget, Gate, Payer};
+    use std::time::Duration;
 
     fn payer(site: &str, client: &str, most: u64) -> Payer {
         let client = client.parse().expect("an address");
@@ -286,19 +257,6 @@ mod tests {
         assert!(permit("2001:db8:0:1::1").grow(1));
         let mut mapped = permit("::ffff:192.0.2.1");
         assert!(mapped.grow(100) && !permit("192.0.2.1").grow(1));
-    }
-
-    #[test]
-    fn a_held_body_keeps_a_pace_after_its_first_seconds() {
-        let start = Instant::now();
-        let pace = Pace::start(start, 1024);
-        let after = |ms| start + Duration::from_millis(ms);
-        assert!(pace.keeps_up(0, after(9_999)));
-        assert!(pace.keeps_up(10 * 1024, after(10_000)));
-        assert!(!pace.keeps_up(10 * 1024 - 1, after(10_000)));
-        assert!(pace.keeps_up(60 * 1024, after(60_000)));
-        assert!(!pace.keeps_up(60 * 1024 - 1, after(60_000)));
-        assert!(Pace::start(start, 0).keeps_up(0, after(600_000)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::snapshot::Routed;
 use aegis_plugins::{ForeignEvent, LateEvent, RequestHead};
 use aegis_telemetry::events::WafEvent;
 use aegis_telemetry::metrics::WafVerdict;
-use aegis_telemetry::ring::{self, Entry, Rule};
+use aegis_telemetry::ring::{self, By, Entry, Rule};
 use aegis_verdicts::FaultKind;
 use pingora_proxy::Session;
 use serde::Deserialize;
@@ -29,6 +29,7 @@ struct Message {
     /// Why the request was not inspected whole.
     message: String,
     rules: Vec<Rule>,
+    by: Option<Box<By>>,
 }
 
 /// Writes down what the module said; what does not read as a message is nothing the module could be held to.
@@ -97,6 +98,7 @@ fn entry(
         threshold: message.threshold,
         micros: u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX),
         detail: message.message,
+        by: message.by,
         ..begun(ctx)
     }
 }
@@ -142,7 +144,7 @@ pub(crate) fn stopped(session: &Session, ctx: &Ctx, fault: Fault) {
         || host.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()),
         |authority| Some(authority.as_str().to_owned()),
     );
-    ring::global().push(Entry {
+    ring::keep(Entry {
         method: head.method.as_str().to_owned(),
         host: host.unwrap_or_default(),
         target: String::from_utf8_lossy(head.raw_path()).into_owned(),
@@ -184,7 +186,7 @@ pub fn late(event: LateEvent) {
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let head = &event.head;
-    ring::global().push(Entry {
+    ring::keep(Entry {
         request_id: text(&head.request_id),
         time_ms: millis(head.received),
         client: head.source.ip().to_canonical().to_string(),
@@ -200,6 +202,7 @@ pub fn late(event: LateEvent) {
         score: message.score,
         threshold: message.threshold,
         detail: message.message,
+        by: message.by,
         ..Entry::default()
     });
 }

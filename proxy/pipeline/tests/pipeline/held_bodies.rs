@@ -1,6 +1,7 @@
 //! Bodies that wait for a verdict, or pass while they are judged: bounds, early answers, and a WAF that only watches.
 
 use crate::plugins::{chunked, evil, is_our_page, pattern, sites, sized, with_plugin, with_waf};
+use crate::support::door::connect;
 use crate::support::guard::{Guard, waf_on};
 use crate::support::origin::{Origin, Reply, Seen};
 use crate::support::settings::{Sites, pool, route, to};
@@ -10,6 +11,11 @@ use aegis_settings::model::OnError;
 use aegis_settings::resolved::{OverLimit, Route, Waf, WafMode};
 use aegis_telemetry::metrics;
 use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// What a test waits for comes within this, or the test has failed.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 const GUARD: &str = include_str!("support/guard.wat");
 
@@ -230,6 +236,36 @@ async fn an_origin_that_answers_first_and_reads_later_is_a_fault_and_no_hang() {
         was_early = answer.status == 502;
         assert!(was_early && seen.body.is_empty() || answer.text() == "afterwards");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_body_that_trickles_is_ended_by_the_door_whatever_reads_it() {
+    let (origin, guard) = (Origin::ok("fine").await, Guard::new());
+    let node = Node::serving(with_waf(origin.address, waf_on(), guard.as_waf())).await;
+    let address = node.also_behind_hasty_door();
+    // Read before an origin is chosen, and held on the way to it.
+    for framing in [
+        "Content-Length: 50000",
+        "Content-Length: 5000000",
+        "Transfer-Encoding: chunked",
+    ] {
+        let mut client = connect(address).await;
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");
+        client.send(head).await;
+        let (reading, mut writing) = client.0.into_split();
+        let dripping = tokio::spawn(async move {
+            while writing.write_all(b"1\r\ny\r\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let mut came = String::new();
+        let mut page = reading.take(12);
+        let read = tokio::time::timeout(DEADLINE, page.read_to_string(&mut came)).await;
+        read.expect("in time").expect("an answer");
+        assert_eq!(came, "HTTP/1.1 408", "{framing}");
+        dripping.abort();
+    }
+    assert!(origin.seen().iter().all(|seen| !seen.whole));
 }
 
 #[tokio::test(flavor = "multi_thread")]

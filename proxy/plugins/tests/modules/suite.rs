@@ -144,6 +144,11 @@ async fn the_sandboxed_module_matches_the_same_rules_as_native_coraza_on_the_who
     for done in running.join_all().await {
         differ.extend(done.err());
     }
+    println!("RESULT waf differential_stages {stages} stages");
+    println!(
+        "RESULT waf differential_differences {} stages",
+        differ.len()
+    );
     assert!(
         differ.is_empty(),
         "{} of {stages} differ:\n{}",
@@ -151,6 +156,4 @@ async fn the_sandboxed_module_matches_the_same_rules_as_native_coraza_on_the_who
         differ.join("\n")
     );
     assert!(stages > 4_600, "only {stages} stages");
-    println!("RESULT waf differential_stages {stages}");
-    println!("RESULT waf differential_differences {}", differ.len());
 }

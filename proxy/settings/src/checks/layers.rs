@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(super) fn check(settings: &Settings, sites: &[Arc<Site>], checker: &mut Checker<'_, '_>) {
-    let mut compiled: HashSet<&[PathBuf]> = HashSet::new();
+    let mut compiled: HashSet<[&[PathBuf]; 2]> = HashSet::new();
     // What several routes inherit is said once, for each place it comes from.
     let mut said = HashSet::new();
     for site in sites {
@@ -25,9 +25,11 @@ pub(super) fn check(settings: &Settings, sites: &[Arc<Site>], checker: &mut Chec
             if route.waf.mode == WafMode::Off {
                 continue;
             }
-            if compiled.len() >= WAF_COMPILED_MAX
-                && !compiled.contains(route.waf.seclang.as_slice())
-            {
+            let own = [
+                route.waf.seclang_before.as_slice(),
+                route.waf.seclang.as_slice(),
+            ];
+            if compiled.len() >= WAF_COMPILED_MAX && !compiled.contains(&own) {
                 let key = format!("{}.waf", route.key);
                 if !full && !checker.is_bad(&key) {
                     full = true;
@@ -42,7 +44,7 @@ pub(super) fn check(settings: &Settings, sites: &[Arc<Site>], checker: &mut Chec
                 }
                 continue;
             }
-            compiled.insert(&route.waf.seclang);
+            compiled.insert(own);
         }
     }
     for (index, written) in settings.sites.iter().enumerate() {

@@ -8,6 +8,7 @@ use crate::scalar::show_duration;
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
     trust(settings, checker);
+    handshakes(settings, checker);
     let socket = &settings.node.admin.socket;
     let bytes = socket.as_os_str().len();
     if bytes > SOCKET_PATH_MAX
@@ -42,6 +43,26 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
                 "one probe ends before the next one starts: make it shorter, or `interval` longer",
             );
         }
+    }
+}
+
+/// The parts of a handshake's time.
+fn handshakes(settings: &Settings, checker: &mut Checker<'_, '_>) {
+    const HELLO: &str = "node.client.hello_timeout";
+    let client = &settings.node.client;
+    if client.hello_timeout > client.handshake_timeout
+        && !checker.is_bad(HELLO)
+        && !checker.is_bad("node.client.handshake_timeout")
+    {
+        let (hello, handshake) = (
+            show_duration(client.hello_timeout),
+            show_duration(client.handshake_timeout),
+        );
+        checker.error(
+            HELLO,
+            &format!(": {hello} is longer than `handshake_timeout`, {handshake}"),
+            "a ClientHello is the first part of its handshake: make it shorter, or `handshake_timeout` longer",
+        );
     }
 }
 

@@ -25,7 +25,7 @@ settings! {
         workers: usize = whole(0, 1_024) => default("0");
         /// Administration.
         admin: Admin = section() => default("{}");
-        /// Access log and process log.
+        /// Access log, event log and process log.
         log: Log = section() => default("{}");
         /// Spans for an OpenTelemetry collector; without it there are none.
         tracing: Option<Tracing> = maybe(section()) => optional(&[]);
@@ -89,12 +89,15 @@ impl AdminRole {
 }
 
 settings! {
-    /// Access log and process log.
+    /// Access log, event log and process log.
     pub struct Log {
         /// Format of the access log.
         access: AccessFormat = choice() => default("json");
         /// Where the access log goes.
         access_path: LogTarget = log_target() => default("stdout");
+        /// Where security events go, a line of JSON each: what the WAF matched with every rule, bans, refusals of limits,
+        /// changes on the admin socket; without it they are in memory only.
+        events_path: Option<LogTarget> = maybe(log_target()) => optional(&["events.log"]);
         /// Least severe line in the process log (stderr).
         level: Level = choice() => default("info").live();
         /// Parameters, header fields and cookies whose values no log and no security event may show, beside
@@ -172,16 +175,17 @@ settings! {
         trusted_proxies: Vec<Network> = list(network(), 0, NETWORKS_MAX) => default("[]").live();
         /// Says that `trusted_proxies` is meant to trust half of all addresses or more; else that is refused.
         trust_everyone: bool = flag() => default("false").live();
-        /// The field in which trusted proxies name the client; best set to the one they write, since what they pass on
-        /// of another one is the client's own word.
-        forwarded_field: ForwardedField = choice() => default("any").live();
+        /// The field in which trusted proxies name the client: the one they write. What they pass on of another one is the
+        /// client's own word.
+        forwarded_field: ForwardedField = choice() => default("x-forwarded-for").live();
     }
 }
 
 choices! {
     /// The field that names a client.
     pub enum ForwardedField {
-        /// Either; where both came and differ, they are believed as far as they agree.
+        /// Either; where both came and differ, they are believed as far as they agree. Only for proxies that write or drop
+        /// both: else a client can send the other one, and pass for his proxy.
         Any = "any",
         /// `X-Forwarded-For`, with `X-Forwarded-Proto` and `X-Forwarded-Host`.
         XForwardedFor = "x-forwarded-for",

@@ -36,7 +36,8 @@ settings! {
         mode: ClientAuthMode = choice() => default("required");
         /// PEM file with the authorities that issue them; whoever they issued a certificate for TLS clients to is let in.
         ca: PathBuf = path() => required(&["tls/clients-ca.pem"]);
-        /// PEM file with the authorities' revocation lists. With it, an authority without a list lets nobody in.
+        /// PEM file with the authorities' revocation lists. With it, the authority that issued a client's certificate needs
+        /// a list, or lets nobody in; those above it are checked where they have one. A list whose time ends goes on counting.
         crl: Option<PathBuf> = maybe(path()) => optional(&["tls/clients-crl.pem"]);
         /// What the origin is told of a client's certificate. Clients cannot write these fields themselves.
         forward: Vec<ClientField> = list(choice(), 0, 3) => default("[certificate]");

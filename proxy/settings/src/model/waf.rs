@@ -29,7 +29,10 @@ overlay! {
         exclude_rules: Vec<u32> = list(whole(1, 2_147_483_647), 0, EXCLUSIONS_MAX) => default("[]");
         /// Variables a rule shall not look at, such as `942100:ARGS:comment`.
         exclude_targets: Vec<RuleTarget> = list(rule_target(), 0, EXCLUSIONS_MAX) => default("[]");
-        /// Files with own rules (SecLang), read after the Core Rule Set; at most 8 different lists in all.
+        /// Files with own rules (SecLang), read after the setup of the Core Rule Set and before its rules: its settings
+        /// (`tx.allowed_methods`), and rules that exclude others from what follows.
+        seclang_before: Vec<PathBuf> = list(path(), 0, SECLANG_MAX) => default("[]");
+        /// Files with own rules (SecLang), read after the Core Rule Set; with `seclang_before` at most 8 different lists in all.
         seclang: Vec<PathBuf> = list(path(), 0, SECLANG_MAX) => default("[]");
         /// What is inspected of responses.
         inspect_response: Inspect = choice() => default("headers");

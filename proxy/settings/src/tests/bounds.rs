@@ -325,7 +325,9 @@ fn compiled_rule_sets_are_bounded() {
         };
         let site = |index: usize| {
             format!(
-                "  - {{ hosts: [h{index}], origin: http://h, waf: {{ seclang: {} }} }}\n",
+                "  - {{ hosts: [h{index}], origin: http://h, waf: {{ {}: {} }} }}\n",
+                // They count together.
+                ["seclang_before", "seclang"][index % 2],
                 list(index)
             )
         };

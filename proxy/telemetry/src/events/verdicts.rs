@@ -38,7 +38,7 @@ impl<F: FnOnce() -> ring::Entry> RequestBanned<F> {
             client = entry.client,
             "banned client refused"
         );
-        ring::global().push(entry);
+        ring::keep(entry);
     }
 }
 
@@ -171,7 +171,7 @@ impl AdminWrite<'_> {
         );
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let time_ms = u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
-        ring::global().push(ring::Entry {
+        ring::keep(ring::Entry {
             request_id: format!("audit-{time_ms}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)),
             time_ms,
             client: self.who.to_owned(),

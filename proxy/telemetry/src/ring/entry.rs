@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub const RULES_MAX: usize = 64;
 /// Bytes kept of a matched value.
 pub const VALUE_MAX: usize = 100;
+/// Bytes kept of what a rule says about it.
+pub const DATA_MAX: usize = 300;
 /// Bytes kept of any other text.
 const TEXT_MAX: usize = 1024;
 
@@ -50,6 +52,19 @@ pub struct Entry {
     /** Why, where no rule says it: which limit was hit, which plugin failed. */
     #[serde(default)]
     pub detail: String,
+    /** The rule that ended the request, or would have: one of the operator's own, or the one that adds up scores. */
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Box<By>>,
+}
+
+/// The rule that ended a request.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct By {
+    /** Rule id. */
+    pub id: u32,
+    /** Its message. */
+    pub message: String,
 }
 
 /// One rule that matched.
@@ -64,9 +79,12 @@ pub struct Rule {
     pub variable: String,
     /** What matched, masked and cut to [`VALUE_MAX`] bytes. */
     pub value: String,
+    /** What the rule itself says about it (`logdata`), masked and cut to [`DATA_MAX`] bytes. */
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub data: String,
     /** `critical`, … */
     pub severity: String,
-    /** 1 request head, 2 request body, 3 response head, 4 response body. */
+    /** 1 request head, 2 request body, 3 response head, 4 response body, 5 after the answer. */
     pub phase: u8,
 }
 
@@ -100,13 +118,19 @@ impl Entry {
             cut(text, TEXT_MAX);
         }
         cut(&mut self.action, TEXT_MAX);
+        if let Some(by) = &mut self.by {
+            cut(&mut by.message, TEXT_MAX);
+        }
         self.rules.truncate(RULES_MAX);
         for rule in &mut self.rules {
             if is_secret(&rule.variable) {
                 MASK.clone_into(&mut rule.value);
+                rule.data.clear();
             } else if holds_pairs(&rule.variable) {
                 rule.value = mask::text(&rule.value);
+                rule.data = mask::text(&rule.data);
             }
+            cut(&mut rule.data, DATA_MAX);
             cut(&mut rule.value, VALUE_MAX);
             cut(&mut rule.message, TEXT_MAX);
             cut(&mut rule.variable, TEXT_MAX);
@@ -124,10 +148,13 @@ impl Entry {
                     + r.message.len()
                     + r.variable.len()
                     + r.value.len()
+                    + r.data.len()
                     + r.severity.len()
             })
             .sum();
-        size_of::<Self>() + own + self.action.len() + rules
+        let by = self.by.as_ref();
+        let by = by.map_or(0, |by| size_of::<By>() + by.message.len());
+        size_of::<Self>() + own + self.action.len() + by + rules
     }
 }
 
@@ -199,6 +226,7 @@ impl Entry {
         if weight(&later.action) > weight(&self.action) {
             self.action = later.action;
             self.status = later.status;
+            self.by = later.by;
         }
         if later.score > self.score {
             (self.score, self.threshold) = (later.score, later.threshold);

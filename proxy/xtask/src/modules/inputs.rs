@@ -47,7 +47,11 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         return Ok(());
     }
     for entry in fs::read_dir(path).with_context(|| path.display().to_string())? {
-        collect(&entry?.path(), files)?;
+        let path = entry?.path();
+        // A Go module inside another is no part of it.
+        if !path.join("go.mod").exists() {
+            collect(&path, files)?;
+        }
     }
     Ok(())
 }

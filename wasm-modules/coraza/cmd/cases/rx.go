@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"aegis-coraza/rules"
 	"aegis-coraza/rx"
 	"aegis-coraza/suite"
 	"aegis-coraza/waf"
@@ -86,7 +87,7 @@ func patternsOfRules() ([]string, error) {
 		all = append(all, o.Arguments)
 		return never{}, nil
 	})
-	_, err := waf.NewEngine(&waf.Config{Directives: suite.Directives(waf.DefaultDirectives())})
+	_, err := waf.NewEngine(&waf.Config{Directives: suite.Directives(rules.Default())})
 	slices.Sort(all)
 	return slices.Compact(all), err
 }

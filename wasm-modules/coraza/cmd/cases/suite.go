@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"aegis-coraza/rules"
 	"aegis-coraza/suite"
 	"aegis-coraza/waf"
 )
@@ -32,7 +33,7 @@ type stage struct {
 }
 
 func writeSuite(write func(any) error) error {
-	config := &waf.Config{Directives: suite.Directives(waf.DefaultDirectives())}
+	config := &waf.Config{Directives: suite.Directives(rules.Default())}
 	text, err := json.Marshal(config)
 	if err != nil {
 		return err
@@ -107,5 +108,7 @@ func judge(engine *waf.Engine, policy *waf.Policy, in *suite.Stage) ([]json.RawM
 		}
 		told(v)
 	}
-	return events, session.End()
+	// What the logging phase says comes after the verdicts, which are what is compared here.
+	_, err = session.End()
+	return events, err
 }

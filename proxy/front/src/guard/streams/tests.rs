@@ -23,6 +23,7 @@ struct Both {
     streams: Streams,
     received: Reader,
     sent: Reader,
+    now: Duration,
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -54,17 +55,29 @@ impl Both {
         self
     }
 
+    /// Whether a stream keeps us waiting.
     fn waits(&self) -> bool {
-        self.streams.wait(self.received.in_data())
+        let streams = &self.streams;
+        let (client, ours) = (streams.client.connection > 0, streams.ours.connection > 0);
+        let in_data = self.received.in_data();
+        let waits = |stream: &Stream| {
+            stream.waits_for_request(client, in_data) || stream.waits_to_answer(ours)
+        };
+        streams.open.iter().any(waits)
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<(u32, Reject)> {
+        self.now += time;
+        let in_data = self.received.in_data();
+        self.streams.pass(self.now, in_data, &limits());
+        self.streams.take_slow()
     }
 
     /// Seconds until a stream is given up, and why; each second the client and we send this.
     fn lasts(&mut self, client: &[u8], we: &[u8]) -> Option<(u32, u32, Reject)> {
-        self.streams.pass(SECOND, None, &limits());
         (1..1000).find_map(|second| {
             self.client(client).we(we);
-            let in_data = self.received.in_data();
-            let slow = self.streams.pass(SECOND, in_data, &limits());
+            let slow = self.pass(SECOND);
             slow.first().map(|&(stream, why)| (second, stream, why))
         })
     }
@@ -146,7 +159,7 @@ fn a_body_at_the_rate_goes_on_until_its_whole_time_is_over() {
     both.client(&reset(3, 8));
     assert_eq!(
         both.lasts(&at_rate, &granted),
-        Some((88, 1, Reject::BodyTimeout))
+        Some((89, 1, Reject::BodyTimeout))
     );
 }
 
@@ -219,4 +232,62 @@ fn the_window_of_the_connection_counts_for_all_its_streams() {
     both.client(&number(WINDOW_UPDATE, 0, 1));
     assert!(!both.waits());
     assert!(both.client(&frame(GOAWAY, 0, 0, &[0; 8])).streams.highest() == 3);
+}
+
+#[test]
+fn time_is_charged_to_those_who_waited_in_it_however_short_its_pieces_are() {
+    let mut both = Both::default();
+    both.client(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    both.client(&get(1)).we(&ok(1));
+    let piece = Duration::from_millis(1);
+    let ended = (1..1_000_000).find(|_| {
+        // As the guard does it: what has passed is charged, then the frame counts. The window is open for no time.
+        let slow = both.pass(piece);
+        both.client(&number(WINDOW_UPDATE, 1, 1));
+        let still = both.pass(Duration::ZERO);
+        both.we(&frame(DATA, 0, 1, b"x"));
+        assert_eq!(still, []);
+        !slow.is_empty()
+    });
+    // A byte a millisecond is a thousand a second, which is the rate; without the last one it would be below.
+    assert_eq!(ended, None);
+    let ended = (1..1_000_000).find(|n| {
+        let slow = both.pass(piece);
+        if n % 2 == 0 {
+            both.client(&number(WINDOW_UPDATE, 1, 1));
+            both.pass(Duration::ZERO);
+            both.we(&frame(DATA, 0, 1, b"x"));
+        }
+        !slow.is_empty()
+    });
+    assert!(
+        ended.is_some_and(|pieces| (19_900..20_100).contains(&pieces)),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn the_whole_time_of_a_body_passes_also_when_nobody_looks() {
+    let mut both = Both::default();
+    both.pass(1000 * SECOND);
+    both.client(&post(1));
+    both.client(&frame(DATA, 0, 1, &vec![0; 65_535]));
+    assert!(!both.waits());
+    assert_eq!(both.pass(99 * SECOND), []);
+    assert_eq!(both.pass(SECOND), [(1, Reject::BodyTimeout)]);
+}
+
+#[test]
+fn windows_that_are_used_up_are_nobodys_wait_once_the_answers_are_complete() {
+    let mut both = Both::default();
+    // Small answers, until the connection's window is exactly gone.
+    for n in 0..5 {
+        both.client(&get(2 * n + 1)).we(&ok(2 * n + 1));
+        both.we(&frame(DATA, END_STREAM, 2 * n + 1, &[0; 13_107]));
+    }
+    assert_eq!(both.streams.ours.connection, 0);
+    assert!(!both.waits() && !both.streams.wait());
+    // The next one has more to send, and nothing to send it in.
+    both.client(&get(11)).we(&ok(11));
+    assert_eq!(both.lasts(&[], &[]), Some((10, 11, Reject::SlowReader)));
 }

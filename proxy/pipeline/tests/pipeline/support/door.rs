@@ -15,21 +15,22 @@ const LONG: Duration = Duration::from_secs(60);
 impl Node {
     /// Another address, behind a door whose heads have this long.
     pub fn also_behind_door(&self, head_timeout: Duration) -> SocketAddr {
-        let config = DoorConfig {
-            hello_timeout: LONG,
-            handshake_timeout: LONG,
-            idle_timeout: LONG,
+        self.also_behind(DoorConfig {
             head_timeout,
-            body_timeout: LONG,
-            read_timeout: LONG,
-            receive_rate_min: 0,
-            write_timeout: LONG,
-            send_rate_min: 0,
-            connection_age_max: 100 * LONG,
-            connections_max: 1_000,
-            connections_per_address: 1_000,
-            grace: Duration::ZERO,
-        };
+            ..patient()
+        })
+    }
+
+    /// Another address, behind a door with little patience for bodies that trickle.
+    pub fn also_behind_hasty_door(&self) -> SocketAddr {
+        self.also_behind(DoorConfig {
+            read_timeout: Duration::from_millis(300),
+            receive_rate_min: 1 << 20,
+            ..patient()
+        })
+    }
+
+    fn also_behind(&self, config: DoorConfig) -> SocketAddr {
         let certificates = Arc::new(Certificates::new(CertStore::default()));
         let listener = Listener {
             address: "127.0.0.1:0".parse().expect("an address"),
@@ -43,6 +44,24 @@ impl Node {
         let address = bound.addresses()[0];
         tokio::spawn(bound.run(Arc::clone(&self.app), self.stop.subscribe()));
         address
+    }
+}
+
+fn patient() -> DoorConfig {
+    DoorConfig {
+        hello_timeout: LONG,
+        handshake_timeout: LONG,
+        idle_timeout: LONG,
+        head_timeout: LONG,
+        body_timeout: LONG,
+        read_timeout: LONG,
+        receive_rate_min: 0,
+        write_timeout: LONG,
+        send_rate_min: 0,
+        connection_age_max: 100 * LONG,
+        connections_max: 1_000,
+        connections_per_address: 1_000,
+        grace: Duration::ZERO,
     }
 }
 

@@ -30,7 +30,7 @@ pub fn client() -> model::Client {
         h2_streams_max: 128,
         trusted_proxies: vec![],
         trust_everyone: false,
-        forwarded_field: model::ForwardedField::Any,
+        forwarded_field: model::ForwardedField::XForwardedFor,
     }
 }
 
@@ -56,6 +56,7 @@ pub fn waf_off() -> Waf {
         outbound_threshold: 4,
         exclude_rules: vec![],
         exclude_targets: vec![],
+        seclang_before: vec![],
         seclang: vec![],
         inspect_response: Inspect::Off,
         text_max: 131_072,

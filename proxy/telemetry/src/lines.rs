@@ -1,12 +1,15 @@
-//! The bounded queue between the requests and the writer.
+//! Logs of lines: a bounded queue between the requests and the one thread that writes.
 
-use super::Target;
-use crate::events::AccessLogFailed;
-use crate::metrics::ACCESS_LOG_DROPPED;
+use crate::events::LogFailed;
+use crate::metrics::{ACCESS_LOG_DROPPED, EVENT_LOG_DROPPED};
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use prometheus::IntCounter;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Bytes of lines waiting to be written.
@@ -17,6 +20,117 @@ pub const LINES_MAX: usize = 65_536;
 pub const LINGER: Duration = Duration::from_millis(100);
 /// So many bytes are written without waiting for more.
 const BATCH: usize = 64 << 10;
+
+/// How long the end of the process waits for the last lines.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Where the lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to; made with mode 0640.
+    File(PathBuf),
+}
+
+/// Which log it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A line a request.
+    Access,
+    /// A line a security event.
+    Events,
+}
+
+impl Kind {
+    /// Its name, which is also that of its thread.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access-log",
+            Self::Events => "event-log",
+        }
+    }
+
+    /// Lines lost.
+    pub(crate) fn dropped(self) -> &'static IntCounter {
+        match self {
+            Self::Access => &ACCESS_LOG_DROPPED,
+            Self::Events => &EVENT_LOG_DROPPED,
+        }
+    }
+
+    /// Events are rare, and whoever follows them wants them now.
+    const fn linger(self) -> Duration {
+        match self {
+            Self::Access => LINGER,
+            Self::Events => Duration::ZERO,
+        }
+    }
+}
+
+/// A queue and its writer. Dropping it writes what is queued.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    kind: Kind,
+    queue: Arc<Queue>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Lines {
+    /// Opens the target and starts the writer.
+    pub(crate) fn open(
+        kind: Kind,
+        target: Target,
+        bytes_max: usize,
+        lines_max: usize,
+    ) -> io::Result<Self> {
+        let sink = Sink::open(kind, target)?;
+        let queue = Arc::new(Queue::new(kind, bytes_max, lines_max));
+        let writer = std::thread::Builder::new()
+            .name(kind.name().into())
+            .spawn({
+                let queue = Arc::clone(&queue);
+                move || queue.write_to(sink)
+            })?;
+        Ok(Self {
+            kind,
+            queue,
+            writer: Some(writer),
+        })
+    }
+
+    /// Queues a line, which ends with a line feed; drops and counts it when the queue is full.
+    pub(crate) fn push(&self, line: &[u8]) {
+        self.queue.push(line);
+    }
+
+    /// Opens the file anew before the next write. If that fails the old one stays in use.
+    pub(crate) fn reopen(&self) {
+        self.queue.ask_reopen();
+    }
+
+    /// Waits until everything queued before this call is written; `false` = not within `limit`.
+    pub(crate) fn flush(&self, limit: Duration) -> bool {
+        self.queue.flush(limit)
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.queue.close();
+        let log = self.kind.name();
+        // A target that takes nothing (a pipe without a reader) must not keep the process from ending.
+        if !self.flush(STOP_LIMIT) {
+            tracing::warn!(log, "its target takes nothing; its last lines are lost");
+            return;
+        }
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!(log, "its writer failed");
+        }
+    }
+}
 
 /// What the writer is doing, so that a push wakes it only when it must.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +157,8 @@ struct State {
 }
 
 #[derive(Debug)]
-pub(super) struct Queue {
+struct Queue {
+    kind: Kind,
     bytes_max: usize,
     lines_max: usize,
     state: Mutex<State>,
@@ -52,8 +167,9 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(bytes_max: usize, lines_max: usize) -> Self {
+    fn new(kind: Kind, bytes_max: usize, lines_max: usize) -> Self {
         Self {
+            kind,
             bytes_max,
             lines_max,
             state: Mutex::new(State {
@@ -72,11 +188,11 @@ impl Queue {
     }
 
     /// Appends a line, or drops and counts it.
-    pub(super) fn push(&self, line: &[u8]) {
+    fn push(&self, line: &[u8]) {
         let mut state = self.state.lock();
         if state.lines >= self.lines_max || line.len() > self.bytes_max - state.bytes.len() {
             drop(state);
-            ACCESS_LOG_DROPPED.inc();
+            self.kind.dropped().inc();
             return;
         }
         state.bytes.extend_from_slice(line);
@@ -94,18 +210,18 @@ impl Queue {
         }
     }
 
-    pub(super) fn ask_reopen(&self) {
+    fn ask_reopen(&self) {
         self.state.lock().reopen = true;
         self.wake.notify_one();
     }
 
-    pub(super) fn close(&self) {
+    fn close(&self) {
         self.state.lock().closed = true;
         self.wake.notify_one();
     }
 
     /// Waits until what is queued now is written or lost; `false` = not within `limit`.
-    pub(super) fn flush(&self, limit: Duration) -> bool {
+    fn flush(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let mut state = self.state.lock();
         let goal = state.accepted;
@@ -120,7 +236,7 @@ impl Queue {
     }
 
     /// The writer's life: until [`Queue::close`], and then until nothing is left.
-    pub(super) fn write_to(&self, mut sink: Sink) {
+    fn write_to(&self, mut sink: Sink) {
         let mut batch = Vec::new();
         let mut state = self.state.lock();
         loop {
@@ -153,7 +269,7 @@ impl Queue {
 
     /// Gives more lines time to come, so that under load one system call writes many.
     fn linger(&self, state: &mut MutexGuard<'_, State>) {
-        let until = Instant::now() + LINGER;
+        let until = Instant::now() + self.kind.linger();
         state.writer = Writer::Lingers;
         while state.bytes.len() < BATCH && !(state.closed || state.reopen || state.flush) {
             if self.wake.wait_until(state, until).timed_out() {
@@ -166,7 +282,8 @@ impl Queue {
 
 /// Where the writer writes.
 #[derive(Debug)]
-pub(super) struct Sink {
+struct Sink {
+    kind: Kind,
     target: Target,
     file: File,
     /// The last write ended inside a line.
@@ -174,9 +291,10 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn open(target: Target) -> io::Result<Self> {
+    fn open(kind: Kind, target: Target) -> io::Result<Self> {
         let file = open(&target)?;
         Ok(Self {
+            kind,
             target,
             file,
             torn: false,
@@ -190,7 +308,8 @@ impl Sink {
                 self.torn = false;
             }
             Err(error) => {
-                AccessLogFailed {
+                LogFailed {
+                    kind: self.kind,
                     error: &error,
                     lines: 0,
                 }
@@ -214,7 +333,8 @@ impl Sink {
                     let done = batch.len() - rest.len();
                     self.torn |= done > 0 && batch.get(done - 1) != Some(&b'\n');
                     let lost = rest.iter().filter(|byte| **byte == b'\n').count();
-                    AccessLogFailed {
+                    LogFailed {
+                        kind: self.kind,
                         error: &error,
                         lines: lost.min(lines) as u64,
                     }
@@ -246,7 +366,7 @@ mod tests {
     #[test]
     fn a_full_queue_drops_and_counts_by_bytes_and_by_lines() {
         let before = ACCESS_LOG_DROPPED.get();
-        let queue = Queue::new(10, 3);
+        let queue = Queue::new(Kind::Access, 10, 3);
         queue.push(b"123456\n");
         queue.push(b"1234567\n");
         queue.push(b"1\n");
@@ -259,10 +379,10 @@ mod tests {
 
     #[test]
     fn a_target_that_cannot_take_a_line_loses_it_and_goes_on() {
-        let before = ACCESS_LOG_DROPPED.get();
-        let mut sink = Sink::open(Target::File("/dev/full".into())).expect("opens");
+        let before = EVENT_LOG_DROPPED.get();
+        let mut sink = Sink::open(Kind::Events, Target::File("/dev/full".into())).expect("opens");
         sink.write(b"a\nb\n", 2);
-        assert!(ACCESS_LOG_DROPPED.get() >= before + 2);
+        assert!(EVENT_LOG_DROPPED.get() >= before + 2);
         assert!(!sink.torn);
     }
 }
