@@ -127,6 +127,11 @@ impl Guard {
         }
     }
 
+    /// Whether there are streams of HTTP/2 that are not at their end.
+    pub(crate) fn has_open_streams(&self) -> bool {
+        matches!(self, Self::Http2(guard) if guard.has_open_streams())
+    }
+
     /// Sees what was written.
     pub(crate) fn wrote(&mut self, bytes: &[u8]) {
         match self {

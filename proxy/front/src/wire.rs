@@ -3,6 +3,9 @@
 //! Writes are gathered until a flush: Pingora writes a response's head and body apart and flushes at its end, which
 //! without gathering is a packet and a system call for each, and under TLS a record. What does not fit is sent at once
 //! together with what was gathered.
+//!
+//! Over HTTP/2 a flush waits for one turn of the scheduler while other streams are open: a stream's answer wakes the
+//! connection's task before the next stream's has had its turn, so each would be a record and a system call of its own.
 
 mod facts;
 mod farewell;
@@ -45,6 +48,8 @@ pub struct Wire<S: Transport> {
     stall: Stall,
     /// The client has said that it sends no more.
     ended: bool,
+    /// A flush has waited for what other streams have to say.
+    yielded: bool,
     proxy: Arc<ProxyDigest>,
     /// Sees all bytes both ways.
     guard: Guard,
@@ -72,6 +77,7 @@ impl<S: Transport> Wire<S> {
             first: First::default(),
             stall: Stall::new(pace),
             ended: false,
+            yielded: false,
             proxy: Arc::new(ProxyDigest::new(response, Some(Box::new(connection)))),
             guard: Guard::Off,
         })
@@ -273,7 +279,14 @@ impl<S: Transport> AsyncWrite for Wire<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.put_out();
+        if this.unsent() > 0 && !this.yielded && this.guard.has_open_streams() {
+            this.yielded = true;
+            // To the end of the queue, behind the tasks of streams that are ready now.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         ready!(this.poll_drain(cx))?;
+        this.yielded = false;
         let flushed = Pin::new(&mut this.inner).poll_flush(cx).map_ok(|()| 0);
         let flushed = ready!(this.stall.judge(cx, flushed));
         if let Guard::Http2(guard) = &mut this.guard {

@@ -105,15 +105,6 @@ impl Profile {
     }
 }
 
-/// What the WAF is told of a request that is of no site: its own defaults.
-#[must_use]
-pub fn plain() -> Properties {
-    Properties {
-        waf_policy: Some((NO_POLICY, Bytes::from_static(b"{}"))),
-        ..Properties::default()
-    }
-}
-
 /// Files as the module takes them, by names that no two of them share.
 fn read<'a>(
     paths: &'a [PathBuf],
@@ -132,6 +123,15 @@ fn read<'a>(
         Ok(serde_json::json!({ "name": name, "text": text }))
     };
     paths.iter().map(file).collect()
+}
+
+/// What the WAF is told of a request that is of no site: its own defaults.
+#[must_use]
+pub fn plain() -> Properties {
+    Properties {
+        waf_policy: Some((NO_POLICY, Bytes::from_static(b"{}"))),
+        ..Properties::default()
+    }
 }
 
 /// The policy of a route, and a number by which the module remembers it: equal policies have equal numbers.
@@ -158,6 +158,7 @@ pub(crate) fn policy(waf: &Waf) -> (u64, Bytes) {
             Inspect::Body => "body",
         },
         "response_max": waf.response_max,
+        "measure_every": waf.measure_every,
     })
     .to_string();
     (number(&json), json.into())

@@ -25,7 +25,7 @@ pub use pools::{Health, OriginTls, Pool};
 pub use site_tls::{ClientAuth, ClientAuthMode, ClientField, Hsts, Https};
 pub use sites::{Match, Origin, Redirect, Respond, Site, SiteRoute};
 pub use verdicts::{VerdictFault, VerdictNode, VerdictRule, Verdicts};
-pub use waf::{Compressed, OverLimit, RuleTarget, Waf, WafLayer, WafMode};
+pub use waf::{BodyMode, Compressed, OverLimit, RuleTarget, Waf, WafLayer, WafMode};
 
 pub use crate::kind::file::Secret;
 pub use crate::overlay::Set;

@@ -115,6 +115,17 @@ rows! {
         });
         assert_eq!(there, [0, 1]);
     }
+    "node.log.events_kept" a_restart_remembers_them {
+        let origin = Origin::start(|_| Reply::text("hello"));
+        let found = [json!("64MiB"), json!(0)].map(|kept| {
+            let mut aegis = Aegis::before(&origin).waf().set("node.log.events_kept", kept).start();
+            let id = aegis.get("/?q=1%27%20OR%20%271%27=%271%27--%20").header("x-request-id").to_owned();
+            aegis.restart_orderly();
+            aegis.wait_ready();
+            aegis.admin(&format!("/events?request={id}"))["status"] == 403
+        });
+        assert_eq!(found, [true, false]);
+    }
     "node.log.level" less_severe_lines_are_left_out {
         let said = each("node.log.level", [json!("info"), json!("error")], |aegis, _| aegis.output().contains("settings are live"));
         assert_eq!(said, [true, false]);
@@ -317,6 +328,19 @@ rows! {
             eventually("half of a body is held", || (aegis.metrics().sum("aegis_bodies_held_bytes", &[]) > 700e3).then_some(()));
             let upload = aegis.curl("/upload").arg(&["-F", "file=@-;filename=a.bin"]).header("User-Agent: a");
             upload.stdin(vec![7; 600_000]).send().status
+        });
+        assert_eq!(statuses, [503, 200]);
+    }
+    "node.bodies_spooled_max" more_bodies_on_disk_than_that_are_refused {
+        let waf = json!({ "mode": "block", "body_mode": "spool", "held_max": "4MiB" });
+        let with = |builder: Builder| builder.set("sites[0].waf", waf.clone());
+        let statuses = each_of(with, "node.bodies_spooled_max", [json!("4MiB"), json!("64MiB")], |aegis, _| {
+            let mut part = aegis.raw();
+            part.send("POST /part HTTP/1.1\r\nHost: a\r\nContent-Length: 3500000\r\n\r\n");
+            part.send(vec![b'x'; 3_000_000]);
+            eventually("a part of a body is on disk", || (aegis.metrics().sum("aegis_bodies_spooled_bytes", &[]) > 2e6).then_some(()));
+            let upload = aegis.curl("/upload").arg(&["-F", "file=@-;filename=a.bin"]).header("User-Agent: a");
+            upload.stdin(vec![7; 3_000_000]).send().status
         });
         assert_eq!(statuses, [503, 200]);
     }

@@ -130,6 +130,11 @@ impl Http2 {
         });
     }
 
+    /// Whether there are streams that are not at their end.
+    pub(crate) fn has_open_streams(&self) -> bool {
+        !self.frames.streams.is_empty()
+    }
+
     /// Gives the reader frames that come before what the client sends next, as many of their bytes as it has room for; the
     /// others come before anything else. False if there are none, or the client is in the midst of a frame.
     pub(crate) fn give_inward(&mut self, buf: &mut ReadBuf<'_>) -> bool {

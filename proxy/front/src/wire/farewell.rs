@@ -38,7 +38,8 @@ impl<S: Transport> Drop for Wire<S> {
         if let Some(frame) = guard.farewell() {
             guard.wrote_ours(&frame);
             self.gather(&frame);
-            // What is not taken at once is lost with the connection.
+            // What is not taken at once is lost with the connection, and there is no other turn.
+            self.yielded = true;
             let _sent = Pin::new(self).poll_flush(&mut Context::from_waker(Waker::noop()));
         }
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+mod http2;
+
 const LONG: Duration = Duration::from_secs(60);
 
 /// Counts writes; `TLS` stands for a transport of records.
@@ -324,72 +326,4 @@ async fn an_answer_reaches_a_client_that_is_still_sending() {
     assert_eq!(answer, b"413");
     drop(client);
     server.await.unwrap();
-}
-
-/// Refuses nothing.
-struct Lenient;
-
-impl aegis_identity::Refuse for Lenient {
-    fn refuse(&self, _: &Connection, _: &[u8], _: aegis_identity::Reject) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn admits(&self, _: &Connection) -> bool {
-        true
-    }
-
-    fn cut(&self, _: &Connection, _: &'static str) {}
-}
-
-/// A guard of HTTP/2 that has hardly any patience with readers.
-async fn hasty() -> Guard {
-    let pace = |longest| Pace { longest, rate: 0 };
-    let limits = crate::guard::Limits {
-        head_timeout: LONG,
-        body_timeout: LONG,
-        receive: pace(LONG),
-        send: pace(Duration::from_millis(10)),
-    };
-    let seats = crate::seats::Seats::new(1);
-    let (seat, _) = seats.take().await.unwrap();
-    let address = "127.0.0.1:1".parse().unwrap();
-    let connection = Arc::new(Connection::new(7, address, address, None));
-    let rest = crate::guard::Rest::in_seat(seat);
-    let guard = Http2::new(connection, Arc::new(Lenient), Arc::new(limits), rest);
-    Guard::Http2(Box::new(guard))
-}
-
-#[tokio::test]
-async fn frames_of_the_guard_reach_a_reader_with_little_room_in_parts() {
-    use aegis_testkit::h2::{END_HEADERS, PREFACE, frame, get, kind};
-    let (wire, mut client) = pair::<true>(LONG).await;
-    let mut wire = wire.guarded(hasty().await);
-    let no_window = frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
-    let asked = [PREFACE, &no_window, &get(1, "a", "/"), &get(3, "a", "/")].concat();
-    client.write_all(&asked).await.unwrap();
-    let mut read = vec![0; asked.len()];
-    wire.read_exact(&mut read).await.unwrap();
-    assert_eq!(read, asked);
-    for stream in [1, 3] {
-        let head = frame(kind::HEADERS, END_HEADERS, stream, b"\x88");
-        wire.write_all(&head).await.unwrap();
-    }
-    wire.flush().await.unwrap();
-    // Both are ended at the same look: two frames of 13 bytes.
-    let mut came = Vec::new();
-    while came.len() < 26 {
-        let mut room = [0; 5];
-        let read = wire.read(&mut room).await.unwrap();
-        came.extend_from_slice(&room[..read]);
-    }
-    for (stream, frame) in [1, 3].into_iter().zip(came.chunks(13)) {
-        let head = [0, 0, 4, kind::RST_STREAM, 0, 0, 0, 0, stream];
-        assert_eq!(frame[..9], head);
-    }
-    // And what the client sends comes after them.
-    let ping = frame(kind::PING, 0, 0, &[7; 8]);
-    client.write_all(&ping).await.unwrap();
-    let mut read = vec![0; ping.len()];
-    wire.read_exact(&mut read).await.unwrap();
-    assert_eq!(read, ping);
 }

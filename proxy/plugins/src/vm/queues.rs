@@ -86,6 +86,21 @@ impl SharedQueues {
         })
     }
 
+    /// Puts an item that was taken out to where it was; whoever filled the queue meanwhile took its room.
+    pub(crate) fn put_back(&self, site: &str, id: u32, item: Bytes) {
+        let put = self.with(site, id, |queue| {
+            if queue.items.len() >= ITEMS_MAX || queue.bytes + item.len() > BYTES_MAX {
+                return Err(QueueError::Full);
+            }
+            queue.bytes += item.len();
+            queue.items.push_front(item);
+            Ok(())
+        });
+        if put.is_err() {
+            hit("plugin_shared_queue_items");
+        }
+    }
+
     pub(crate) fn len(&self, id: u32) -> usize {
         self.with("", id, |queue| Ok(queue.items.len()))
             .unwrap_or_default()

@@ -262,7 +262,7 @@ async fn a_module_that_cannot_be_copied_is_configured_for_each_instance_and_says
     let calls = r#"
         (data (i32.const 0) "allowed") (data (i32.const 16) "\00\00\00\00")
         (func (export "proxy_on_configure") (param i32 i32) (result i32)
-          (drop (call $http_call (i32.const 0) (i32.const 7) (i32.const 300) (i32.const 85) (i32.const 0) (i32.const 0)
+          (drop (call $http_call (i32.const 0) (i32.const 7) (i32.const 300) (i32.const 67) (i32.const 0) (i32.const 0)
             (i32.const 16) (i32.const 4) (i32.const 1000) (i32.const 1032)))
           (i32.const 1))
         (data (i32.const 300) "\03\00\00\00\07\00\00\00\03\00\00\00\05\00\00\00\01\00\00\00\0a\00\00\00\07\00\00\00:method\00GET\00:path\00/\00:authority\00allowed\00")"#;

@@ -149,6 +149,8 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("    waf: { profile: x }", "sites[0].waf.profile", "sites[0].waf.profile: profile `x` does not exist", "there are no profiles here"),
     ("    waf: { text_max: 32MiB }", "sites[0].waf.text_max", "sites[0].waf.text_max 32MiB is more than held_max 16MiB", "waf.text_max comes from: sites[0].waf (aegis.yaml:7)\nwaf.held_max comes from: default"),
     ("    waf: { held_max: 1GiB }", "sites[0].waf.held_max", "sites[0].waf.held_max 1GiB is more than node.bodies_held_max 256MiB, which all share", "waf.held_max comes from: sites[0].waf (aegis.yaml:7)"),
+    ("    waf: { body_mode: keep }", "sites[0].waf.body_mode", "sites[0].waf.body_mode: expected `hold` or `spool`, found `keep`", ""),
+    ("    waf: { body_mode: spool, over_limit: stream }", "sites[0].waf.body_mode", "sites[0].waf.body_mode: `spool` shows the origin nothing of a blocked request, over_limit `stream` the head of a long one: set over_limit to reject, or body_mode to hold", "waf.body_mode comes from: sites[0].waf (aegis.yaml:7)\nwaf.over_limit comes from: sites[0].waf (aegis.yaml:7)"),
     ("    waf: { exclude_targets: [942100] }", "sites[0].waf.exclude_targets[0]", "sites[0].waf.exclude_targets[0]: expected a rule and a variable, such as 942100:ARGS:comment, found `942100`", "to switch the whole rule off, name it in `exclude_rules`"),
     ("    waf: { exclude_targets: [\"942100:args:q\"] }", "sites[0].waf.exclude_targets[0]", "sites[0].waf.exclude_targets[0]: expected a rule and a variable, such as 942100:ARGS:comment, found the text `942100:args:q`", "a variable is in capitals"),
     ("    cache: { enabled: on }", "sites[0].cache.enabled", "sites[0].cache.enabled: expected true or false, found `on`", "write true"),
@@ -222,6 +224,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: { preset: old } }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].tls.preset", "listeners[0].tls.preset: expected `intermediate` or `modern`, found `old`", ""),
     ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: {} }]\nsites: [{ hosts: [192.0.2.1], origin: http://a, client_auth: { ca: gone.pem } }]", "sites[0].hosts[0]", "sites[0].hosts[0] 192.0.2.1: clients name no address in TLS, so nobody is asked for the certificate that `client_auth` wants", "give the site a name"),
     // whole settings
+    ("version: 1\nnode: { bodies_spooled_max: 8MiB }\nlisteners: [{ address: \"[::]:80\" }]\nsites: [{ hosts: [a], origin: http://a, waf: { body_mode: spool } }]", "sites[0].waf.held_max", "sites[0].waf.held_max 16MiB is more than node.bodies_spooled_max 8MiB, which all share", "waf.held_max comes from: default\nwaf.body_mode comes from: sites[0].waf (aegis.yaml:4)"),
     ("version: 2\nlisteners: [{ address: \"[::]:80\" }]\nsites: [{ hosts: [a], origin: http://a }]", "version", "version: expected 1, found `2`", ""),
     ("version: 1\nlisteners: [{ address: \"[::]:80\" }]\nsites: []", "sites", "sites: expected at least 1, found 0", ""),
     ("version: 1\nlisteners: [{ address: \":80\" }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].address", "listeners[0].address: expected an address `ip:port`, found the text `:80`", "for every address write \"[::]:80\""),

@@ -2,9 +2,7 @@
 
 use super::settings::waf_off;
 use aegis_pipeline::{Named, Plugins, waf};
-use aegis_plugins::{
-    Host, HostConfig, HttpCalls, Inspect, Instances, NoHttpCalls, Plugin, PluginSpec,
-};
+use aegis_plugins::{Host, HostConfig, HttpCalls, Inspect, NoHttpCalls, Plugin, PluginSpec};
 use aegis_settings::model::{self, OnError, PluginStage};
 use aegis_settings::resolved::{Waf, WafMode};
 use bytes::Bytes;
@@ -62,7 +60,7 @@ impl Guard {
             http_call: vec!["web".to_owned()],
             inspect: Inspect::Body,
             body_max: 16 << 20,
-            instances: Instances::Shared,
+            instances: aegis_plugins::Instances::Shared,
         };
         // On a thread of its own: preparing blocks.
         std::thread::scope(|scope| scope.spawn(|| self.host.prepare(spec)).join())
