@@ -172,6 +172,7 @@ func (s *stream) OnHttpStreamDone() {
 		event, err := s.session.End()
 		must(err)
 		tell(waf.Verdict{Event: event})
+		tell(waf.Verdict{Event: s.session.Costs()})
 		s.session = nil
 	}
 }

@@ -15,6 +15,7 @@ use aegis_pipeline::{Cache, Limits, Live, NodeParts, Tracer};
 use aegis_settings::model::{AccessFormat, Log, LogTarget, Tracing};
 use aegis_telemetry::access::{AccessLog, Format, Target};
 use aegis_telemetry::event_log::EventLog;
+use aegis_telemetry::kept::Kept;
 use aegis_telemetry::log;
 use aegis_telemetry::spans::Exporter;
 use anyhow::Context;
@@ -34,6 +35,7 @@ pub(crate) struct Node {
     pub(crate) plane: Arc<Plane>,
     pub(crate) access: Option<Arc<AccessLog>>,
     pub(crate) events: Option<EventLog>,
+    pub(crate) kept: Option<Kept>,
     pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) servers: Servers,
     pub(crate) door: Bound,
@@ -84,6 +86,7 @@ impl Node {
         make_state_dir(&node.state_dir)?;
         let access = open_access_log(&node.log)?;
         let events = open_event_log(&node.log)?;
+        let kept = keep_events(node)?;
         let store = match CertStore::load(boot.validated(), &node.state_dir, Times::Serve) {
             Ok((store, _)) => store,
             Err(problems) => {
@@ -110,6 +113,8 @@ impl Node {
             tracer: tracer.clone(),
             access: access.clone(),
             bodies_held_max: node.bodies_held_max,
+            bodies_spooled_max: node.bodies_spooled_max,
+            spool_dir: node.state_dir.join("spool"),
             origin_connections_max: door.origins_max(),
             verdicts: Arc::clone(&bans.desk),
             limits: Limits::new(node.limits.entries),
@@ -132,6 +137,7 @@ impl Node {
             plane: Arc::new(plane),
             access,
             events,
+            kept,
             tracer,
             servers,
             door,
@@ -184,6 +190,27 @@ fn open_event_log(log: &Log) -> anyhow::Result<Option<EventLog>> {
         format!("the event log cannot be opened at {path:?} (node.log.events_path)")
     })?;
     Ok(Some(opened))
+}
+
+/// Takes in the security events of before this start.
+fn keep_events(node: &aegis_settings::model::Node) -> anyhow::Result<Option<Kept>> {
+    if node.log.events_kept == 0 {
+        return Ok(None);
+    }
+    let opened = Kept::open(&node.state_dir, node.log.events_kept);
+    let (kept, found) = opened.with_context(|| {
+        format!(
+            "security events cannot be kept in {}; node.log.events_kept: 0 goes without",
+            node.state_dir.display()
+        )
+    })?;
+    if found.passed_over > 0 {
+        tracing::warn!(
+            lines = found.passed_over,
+            "some kept security events cannot be read"
+        );
+    }
+    Ok(Some(kept))
 }
 
 fn target(path: &LogTarget) -> Target {

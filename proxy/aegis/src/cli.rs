@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// Bans and allows in force
     #[command(subcommand)]
     Verdicts(Verdicts),
+    /// What the rules of the WAF do, and how to let a request through
+    #[command(subcommand)]
+    Waf(Waf),
     /// Say which versions are at work
     Version(Version),
 }
@@ -131,6 +134,56 @@ pub(crate) struct Unban {
     /// On this site only
     #[arg(long, value_name = "SITE")]
     pub(crate) site: Option<String>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Waf {
+    /// Which rules fire, and what each costs
+    #[command(after_help = "\
+Examples:
+  aegis waf top                                 those that match most
+  aegis waf top --by cost                       those that take most time, of all that are asked
+  aegis waf top --site shop.example.com -o json
+
+Costs are those of one request in waf.measure_every. Everything is since the node began.")]
+    Top(Top),
+    /// Print the setting that would have let a request through
+    #[command(after_help = "\
+Examples:
+  aegis waf exclude 01JD8Z3V6Q5G7J0K2M4N6P8R0S")]
+    Exclude(Exclude),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// On this site only, known by its first host
+    #[arg(long, value_name = "SITE")]
+    pub(crate) site: Option<String>,
+    /// What comes first
+    #[arg(long, value_enum, default_value_t = TopBy::Fired)]
+    pub(crate) by: TopBy,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TopBy {
+    /// What matches most
+    Fired,
+    /// What takes most time
+    Cost,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exclude {
+    /// Id of the request
+    #[arg(value_name = "REQUEST")]
+    pub(crate) request: String,
     #[command(flatten)]
     pub(crate) asking: Asking,
 }

@@ -6,9 +6,10 @@ mod run;
 mod status;
 mod verdicts;
 mod version;
+mod waf;
 
 use crate::admin_client::Client;
-use crate::cli::{Asking, Command, Verdicts};
+use crate::cli::{Asking, Command, Verdicts, Waf};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Allow(args) => verdicts::allow(&args),
         Command::Unban(args) => verdicts::unban(&args),
         Command::Verdicts(Verdicts::List(args)) => verdicts::list(&args),
+        Command::Waf(Waf::Top(args)) => waf::top(&args),
+        Command::Waf(Waf::Exclude(args)) => waf::exclude(&args),
         Command::Version(args) => version::run(&args),
     }
 }

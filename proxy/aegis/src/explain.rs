@@ -3,7 +3,9 @@
 
 use aegis_origin::{PoolSet, Table};
 use aegis_settings::model::{Inspect, OnError, Pool};
-use aegis_settings::resolved::{Action, Compressed, OverLimit, Route, Validated, WafMode};
+use aegis_settings::resolved::{
+    Action, BodyMode, Compressed, OverLimit, Route, Validated, WafMode,
+};
 use serde_json::{Map, Value, json};
 
 /// Explains one URL over a table of sites.
@@ -158,6 +160,7 @@ fn values(route: &Route) -> Value {
         say("waf.seclang_before", json!(waf.seclang_before));
         say("waf.seclang", json!(waf.seclang));
         say("waf.inspect_response", json!(inspect(waf.inspect_response)));
+        say("waf.measure_every", json!(waf.measure_every));
         say("waf.text_max", json!(waf.text_max));
         say("waf.held_max", json!(waf.held_max));
         say("waf.over_limit", json!(over_limit(waf.over_limit)));
@@ -165,6 +168,9 @@ fn values(route: &Route) -> Value {
         say("waf.decompress_ratio_max", json!(waf.decompress_ratio_max));
         say("waf.response_max", json!(waf.response_max));
         say("waf.on_error", json!(on_error(waf.on_error)));
+    }
+    if waf.mode != WafMode::Off || !route.plugins.is_empty() {
+        say("waf.body_mode", json!(body_mode(waf.body_mode)));
     }
     say("cache.enabled", json!(cache.enabled));
     if cache.enabled {
@@ -201,6 +207,13 @@ const fn inspect(inspect: Inspect) -> &'static str {
         Inspect::Off => "off",
         Inspect::Headers => "headers",
         Inspect::Body => "body",
+    }
+}
+
+const fn body_mode(mode: BodyMode) -> &'static str {
+    match mode {
+        BodyMode::Hold => "hold",
+        BodyMode::Spool => "spool",
     }
 }
 

@@ -307,6 +307,7 @@ impl Questions for Plane {
             "connections": metrics::CONNECTIONS_OPEN.get(),
             "cache": cache(validated.settings.node.cache.memory),
             "waf": waf_verdicts(),
+            "plugins": self.sandbox.standing(),
             "verdicts": {
                 "entries": self.bans.desk.table().stats().entries,
                 "requests_refused": metrics::REQUESTS_BANNED.get(),

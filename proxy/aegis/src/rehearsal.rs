@@ -51,6 +51,8 @@ pub(crate) fn run(validated: &Validated) -> anyhow::Result<Rehearsed> {
             client: node.client.clone(),
             access: None,
             bodies_held_max: node.bodies_held_max,
+            bodies_spooled_max: node.bodies_spooled_max,
+            spool_dir: node.state_dir.join("spool"),
             limits: Limits::new(1),
             tracer: None,
             verdicts: Arc::new(Desk::new(1, [0; 16], Clock::new(Instant::now(), 0))?),
@@ -107,10 +109,7 @@ fn rehearse(
     let prepared = sandbox.prepare(validated, &Copies::new(), progress, live);
     let prices = prepared.and_then(|prepared| {
         sandbox.probe(&prepared.plugins)?;
-        // So that the profiles below are started anew.
-        drop(prepared);
-        progress.say("measuring WAF profiles");
-        sandbox.prices(validated)
+        Ok(Sandbox::prices(&prepared.plugins))
     });
     match prices {
         Ok(prices) => Rehearsed {

@@ -1,23 +1,26 @@
 //! The plugins that settings want, and how they come to run.
 
+mod standing;
+
 use crate::modules;
 use aegis_control::{Copies, Progress, Rejection};
-use aegis_pipeline::waf::{NO_POLICY, Profile};
+use aegis_pipeline::waf::{self, Profile};
 use aegis_pipeline::{Calls, Live, Named, Plugins, late_event};
 use aegis_plugins::{
-    Body, Decision, FaultKind, Host, HostConfig, Plugin, PluginSpec, Properties, RequestHead, Stage,
+    Body, Decision, FaultKind, Host, HostConfig, Plugin, PluginSpec, Properties, RequestHead,
 };
 use aegis_settings::model;
 use aegis_settings::resolved::Validated;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 
 /// How often the stage of a preparation is looked at.
@@ -39,9 +42,9 @@ pub(crate) fn wants_any(validated: &Validated) -> bool {
 pub(crate) struct Price {
     /// Its files.
     pub(crate) seclang: Vec<PathBuf>,
-    /// To start an instance, when the module is compiled already.
+    /// To make its rules ready after an edit, when the module is compiled already.
     pub(crate) start: Duration,
-    /// Memory of an instance, in bytes.
+    /// Memory of an instance before it has served, in bytes.
     pub(crate) memory: u64,
 }
 
@@ -87,7 +90,7 @@ impl Sandbox {
 
     /// Whether all that the settings want is among what runs; what cannot even be read is found out by preparing it.
     pub(crate) fn has_all(&self, validated: &Validated, running: &Prepared) -> bool {
-        wanted(validated, &Copies::new())
+        wanted(validated, &Copies::new(), &self.node.plugins)
             .is_ok_and(|wanted| wanted.iter().all(|one| running.keys.contains(&one.key)))
     }
 
@@ -99,7 +102,7 @@ impl Sandbox {
         progress: &Progress,
         live: &Live,
     ) -> Result<Prepared, Rejection> {
-        let wanted = wanted(validated, copies)?;
+        let wanted = wanted(validated, copies, &self.node.plugins)?;
         if wanted.is_empty() {
             return Ok(Prepared::default());
         }
@@ -153,25 +156,16 @@ impl Sandbox {
         }
     }
 
-    /// Starts the profiles that have SecLang of their own, which must not be running, and tells what each costs.
-    pub(crate) fn prices(&self, validated: &Validated) -> Result<Vec<Price>, Rejection> {
-        let failed = |error: &dyn std::fmt::Display| Rejection::new(error.to_string());
-        let mut prices = Vec::new();
-        for profile in Profile::all(&validated.sites) {
-            if profile.seclang().next().is_none() {
-                continue;
-            }
-            let module = modules::coraza().map_err(|error| failed(&error))?;
-            let spec = profile.spec(&module).map_err(|error| failed(&error))?;
-            let began = Instant::now();
-            let plugin = self.host()?.prepare(spec).map_err(|error| failed(&error))?;
-            prices.push(Price {
+    /// What each profile costs that has SecLang of its own.
+    pub(crate) fn prices(plugins: &Plugins) -> Vec<Price> {
+        let own = plugins.waf.iter();
+        own.filter(|(profile, _)| profile.seclang().next().is_some())
+            .map(|(profile, plugin)| Price {
                 seclang: profile.seclang().cloned().collect(),
-                start: began.elapsed(),
-                memory: plugin.memory(),
-            });
-        }
-        Ok(prices)
+                start: plugin.running().built,
+                memory: plugin.running().image.unwrap_or_else(|| plugin.memory()),
+            })
+            .collect()
     }
 
     fn probe_one(&self, plugin: &Arc<Plugin>) -> Option<String> {
@@ -205,6 +199,12 @@ impl Sandbox {
     pub(crate) fn preparing(&self) -> Vec<String> {
         let host = self.host.lock().clone();
         host.map(|host| stages(&host)).unwrap_or_default()
+    }
+
+    /// How every plugin stands, for people and programs.
+    pub(crate) fn standing(&self) -> Value {
+        let host = self.host.lock().clone();
+        host.map_or_else(|| json!([]), |host| standing::of(&host.reports()))
     }
 
     fn host(&self) -> Result<Arc<Host>, Rejection> {
@@ -251,19 +251,18 @@ fn told<T: Send>(
 }
 
 fn stages(host: &Host) -> Vec<String> {
-    let stage = |stage| match stage {
-        Stage::Reading => "reading",
-        Stage::Compiling => "compiling",
-        Stage::Configuring => "configuring",
-    };
     host.preparing()
-        .iter()
-        .map(|one| format!("{} plugin {}", stage(one.stage), one.plugin))
+        .into_iter()
+        .map(|(plugin, stage)| format!("{} plugin {plugin}", standing::word(stage)))
         .collect()
 }
 
 /// The plugins that the routes use.
-fn wanted(validated: &Validated, copies: &Copies) -> Result<Vec<Wanted>, Rejection> {
+fn wanted(
+    validated: &Validated,
+    copies: &Copies,
+    node: &model::PluginPool,
+) -> Result<Vec<Wanted>, Rejection> {
     let mut out = Vec::new();
     let mut problems = Vec::new();
     let profiles = Profile::all(&validated.sites);
@@ -276,7 +275,7 @@ fn wanted(validated: &Validated, copies: &Copies) -> Result<Vec<Wanted>, Rejecti
             None => modules::coraza().map_err(|error| Rejection::new(format!("{error:#}")))?,
         };
         for profile in profiles {
-            match profile.spec(&module) {
+            match profile.spec(&module, node.requests_per_instance) {
                 Ok(spec) => add(&mut out, &mut problems, What::Waf(profile), spec),
                 Err(error) => problems.push(error.to_string()),
             }
@@ -332,11 +331,7 @@ fn hash_file(path: &Path) -> std::io::Result<blake3::Hash> {
 
 /// The WAF's own defaults, under a number that no policy of a route has.
 fn plain_properties() -> Arc<Properties> {
-    let waf_policy = Some((NO_POLICY, Bytes::from_static(b"{}")));
-    Arc::new(Properties {
-        waf_policy,
-        ..Properties::default()
-    })
+    Arc::new(waf::plain())
 }
 
 fn plain_request() -> Arc<RequestHead> {

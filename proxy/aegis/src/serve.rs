@@ -43,6 +43,7 @@ pub(crate) async fn serve(
         plane,
         access,
         events,
+        kept,
         tracer,
         servers,
         door,
@@ -139,6 +140,8 @@ pub(crate) async fn serve(
     if tracer.is_some_and(|tracer| !tracer.flush(FLUSH)) {
         tracing::warn!("the last spans could not be sent");
     }
+    // Both write what is queued.
+    drop((events, kept));
     Ok(ExitCode::SUCCESS)
 }
 

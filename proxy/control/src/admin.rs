@@ -8,6 +8,7 @@
 mod answer;
 mod bind;
 mod serve;
+mod waf;
 mod who;
 mod write;
 

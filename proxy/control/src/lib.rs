@@ -29,5 +29,6 @@ pub use error::ControlError;
 pub use orders::{Order, Orders, Put, Refused, Wanted};
 pub use plane::{Copies, DataPlane, Progress, Questions, Rejection};
 pub use reload::{Controller, Plan};
-pub use state::{Phase, State};
+
+pub use state::{Phase, State, rfc3339};
 pub use tokens::{TokenProblem, Tokens};

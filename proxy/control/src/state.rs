@@ -191,7 +191,9 @@ impl State {
     }
 }
 
-pub(crate) fn rfc3339(time: SystemTime) -> String {
+/// A time as `/status` shows it, `2026-11-20T18:04:11Z`.
+#[must_use]
+pub fn rfc3339(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time).map_or_else(
         |_| String::new(),
         |stamp| stamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),

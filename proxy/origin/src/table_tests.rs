@@ -2,7 +2,7 @@ use super::Table;
 use crate::PoolSet;
 use aegis_settings::model::{Inspect, OnError};
 use aegis_settings::resolved::{
-    Action, Cache, Compressed, Limits, OverLimit, Route, Site, Waf, WafMode,
+    Action, BodyMode, Cache, Compressed, Limits, OverLimit, Route, Site, Waf, WafMode,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +29,10 @@ fn route(path: &str, methods: &[&str]) -> Arc<Route> {
             seclang_before: vec![],
             seclang: vec![],
             inspect_response: Inspect::Off,
+            measure_every: 0,
             text_max: 0,
             held_max: 0,
+            body_mode: BodyMode::Hold,
             over_limit: OverLimit::Reject,
             compressed: Compressed::Reject,
             decompress_ratio_max: 1,

@@ -5,6 +5,7 @@ use crate::cache::CacheCtx;
 use crate::fault::Fault;
 use crate::hearsay::Hearsay;
 use crate::inspect::Inspection;
+use crate::lent::Owner;
 use crate::limits::stage::Asked;
 use crate::live::Live;
 use crate::snapshot::{Place, Routed, Snapshot};
@@ -57,6 +58,8 @@ pub struct Ctx {
     pub(crate) no_verdict: Option<Box<(String, &'static str)>>,
     pub(crate) origin: OriginCtx,
     pub(crate) cache: CacheCtx,
+    /// Whose session it is while that is lent to one with a body of ours.
+    pub(crate) owner: Option<Owner>,
 }
 
 /// How the origin was asked.
@@ -101,6 +104,7 @@ impl Ctx {
             no_verdict: None,
             origin: OriginCtx::default(),
             cache: CacheCtx::default(),
+            owner: None,
         }
     }
 

@@ -34,6 +34,8 @@ pub enum Fault {
     PluginFailed,
     /// Too many bodies are held for a verdict.
     BodiesHeld,
+    /// No room on disk for a body.
+    BodiesSpooled,
     /// The site has as many connections as it may.
     SiteFull,
     /// There are as many connections to origins as there may be.
@@ -120,6 +122,7 @@ impl Fault {
             Self::Origin(OriginFault::NoServer)
             | Self::PluginFailed
             | Self::BodiesHeld
+            | Self::BodiesSpooled
             | Self::SiteFull
             | Self::OriginsFull
             | Self::Starting => 503,
@@ -149,6 +152,7 @@ impl Fault {
             Self::Banned => "banned",
             Self::PluginFailed => "plugin_failed",
             Self::BodiesHeld => "bodies_held",
+            Self::BodiesSpooled => "bodies_spooled",
             Self::SiteFull => "site_connections",
             Self::OriginsFull => "origin_connections",
             Self::Limited(_) => "limited",
@@ -190,7 +194,9 @@ impl Fault {
                 "This request was blocked because it looks like an attack on the site."
             }
             Self::PluginFailed => "This request could not be checked, so it was not let through.",
-            Self::BodiesHeld => "Too much is being sent to this site right now.",
+            Self::BodiesHeld | Self::BodiesSpooled => {
+                "Too much is being sent to this site right now."
+            }
             Self::OriginsFull => "Too much is going on here right now.",
             Self::SiteFull => "Too many visitors are connected to this site right now.",
             Self::Banned => "Your address may not use this site for now.",
@@ -221,6 +227,7 @@ impl Fault {
             Self::Limited(seconds) => Some(seconds),
             Self::Starting => Some(2),
             Self::BodiesHeld
+            | Self::BodiesSpooled
             | Self::SiteFull
             | Self::OriginsFull
             | Self::PluginFailed

@@ -4,6 +4,7 @@ use crate::ctx::Ctx;
 use crate::fault::Fault;
 use crate::inspect::budget::Payer;
 use crate::inspect::{self, Announced, Incoming, Inspection, SHORT_MAX, Shared};
+use crate::lent;
 use bytes::Bytes;
 use http::{Version, header};
 use pingora_error::Result;
@@ -46,6 +47,20 @@ pub(crate) fn begin_inspection(session: &mut Session, ctx: &mut Ctx, shared: &Sh
     let head = inspect::raw::head(session, ctx, takes_body);
     let inspection = Inspection::new(head, announced, rules, shared, payer);
     ctx.inspection = Some(Box::new(inspection));
+}
+
+/// Nothing stands between a request and its origin any more: what we take of its body is asked for, and what we have of it
+/// takes the place of the client's.
+pub(crate) async fn settled(session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+    let Some(inspection) = ctx.inspection.as_mut() else {
+        return Ok(());
+    };
+    if let Some(body) = inspection.kept_body() {
+        lent::lend(session, ctx, body);
+    } else if inspection.takes_body() {
+        send_continue(session).await?;
+    }
+    Ok(())
 }
 
 /// What the head says of the body.

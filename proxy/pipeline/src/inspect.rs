@@ -3,6 +3,7 @@
 //! A request with a plugin on its route carries an [`Inspection`]. Its body is
 //! - read in the request phase when its length is known and at most [`SHORT_MAX`] (Pingora can still replay it), so that
 //!   the first verdict is the whole one and a blocked request never reaches an origin;
+//! - with `body_mode: spool` read in the request phase too, and kept by us ([`spool`], [`crate::lent`]);
 //! - otherwise held on its way to the origin until the verdict: the head is judged first, then the body as a whole. A
 //!   blocked one costs the origin one aborted request, whose early answer is not forwarded.
 //!
@@ -20,7 +21,9 @@ mod edits;
 pub(crate) mod event;
 pub(crate) mod plan;
 pub(crate) mod raw;
+mod read;
 pub(crate) mod response;
+pub(crate) mod spool;
 
 use crate::answer::{Answer, Whole};
 use crate::ctx::Ctx;
@@ -35,6 +38,7 @@ use bytes::Bytes;
 use http::header;
 use pingora_http::RequestHeader;
 use plan::{BodyRules, Inspector, Stage};
+use spool::{Disk, Kept, Spool};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -45,6 +49,7 @@ pub(crate) const SHORT_MAX: u64 = 65_536;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) bodies: Arc<Budget>,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) gate: Gate,
     /// Threads that serve.
     pub(crate) workers: usize,
@@ -75,8 +80,10 @@ pub(crate) struct Inspection {
     announced: Announced,
     rules: BodyRules,
     held: Held,
-    /// The whole body, once it was read in the request phase.
+    /// The whole body, once it was read in the request phase, while it is in memory.
     whole: Option<Vec<Bytes>>,
+    /// What is kept of a body that Pingora could not replay.
+    kept: Kept,
     permit: Permit,
     /// Contexts that see more of this request, in order of their verdicts.
     open: Vec<Open>,
@@ -102,7 +109,14 @@ impl Inspection {
         shared: &Shared,
         payer: Payer,
     ) -> Self {
+        let kept = match announced {
+            Announced::Long(_) if rules.spooled => {
+                Kept::Wanted(Box::new(Spool::new(&shared.disk, &shared.bodies, &payer)))
+            }
+            _ => Kept::Nothing,
+        };
         Self {
+            kept,
             head,
             announced,
             rules,
@@ -118,7 +132,21 @@ impl Inspection {
 
     /// The body is read, or held, by us: the client that waits for a `100 Continue` gets ours.
     pub(crate) fn takes_body(&self) -> bool {
-        self.whole.is_some() || !matches!(self.held, Held::Nothing)
+        self.whole.is_some() || self.kept.was_read() || !matches!(self.held, Held::Nothing)
+    }
+
+    /// The body that takes the place of the client's: it was read, and everybody has judged it.
+    pub(crate) fn kept_body(&mut self) -> Option<Box<spool::Body>> {
+        match std::mem::replace(&mut self.kept, Kept::Nothing) {
+            Kept::Whole(body) => {
+                self.kept = Kept::Lent;
+                Some(body)
+            }
+            other => {
+                self.kept = other;
+                None
+            }
+        }
     }
 }
 
@@ -177,7 +205,7 @@ async fn ask_all(
         return Ok(());
     }
     if inspectors.iter().any(|inspector| inspector.reads_body) {
-        inspection.read_short(ctx, incoming).await?;
+        inspection.read(ctx, incoming).await?;
     }
     for inspector in inspectors.iter() {
         let body = inspection.shown(inspector);
@@ -188,65 +216,18 @@ async fn ask_all(
         let mut verdict = inspector.plugin.request(head, body, properties).await;
         let open = verdict.open.take();
         match settle(ctx, inspector, &inspection.head, &mut verdict)? {
-            Settled::GoesOn => inspection.accept(inspector, verdict, open),
+            Settled::GoesOn => inspection.accept(inspector, verdict, open)?,
             Settled::PassedBy => {}
         }
+    }
+    if let Kept::Whole(body) = &mut inspection.kept {
+        inspection.whole = None;
+        body.put_down();
     }
     Ok(())
 }
 
 impl Inspection {
-    /// Reads a short body; finds out at once that a long one is too long.
-    async fn read_short(
-        &mut self,
-        ctx: &mut Ctx,
-        incoming: &mut impl Incoming,
-    ) -> Result<(), Answer> {
-        if self.whole.is_some() || self.held.goes_on() {
-            return Ok(());
-        }
-        match self.announced {
-            Announced::Nothing => Ok(()),
-            Announced::Long(length) => {
-                let too_long = |max: u64| length.is_some_and(|length| length > max);
-                if self.rules.reject_above.is_some_and(too_long) {
-                    return Err(Fault::BodyTooLarge.into());
-                }
-                self.held = Held::waiting();
-                Ok(())
-            }
-            Announced::Short => self.read_whole(ctx, incoming).await,
-        }
-    }
-
-    async fn read_whole(
-        &mut self,
-        ctx: &mut Ctx,
-        incoming: &mut impl Incoming,
-    ) -> Result<(), Answer> {
-        let mut chunks = Vec::new();
-        let mut length = 0;
-        while let Some(chunk) = incoming.next().await? {
-            length += chunk.len() as u64;
-            if self.rules.reject_above.is_some_and(|max| length > max) {
-                return Err(Fault::BodyTooLarge.into());
-            }
-            if !self.permit.grow(chunk.len()) {
-                if !self.rules.watched {
-                    return Err(Fault::BodiesHeld.into());
-                }
-                // Pingora has what was read, and will show it again on its way.
-                ctx.note_waf(WafVerdict::Fault);
-                self.permit.release();
-                self.held = Held::passing(0);
-                return Ok(());
-            }
-            chunks.push(chunk);
-        }
-        self.whole = Some(chunks);
-        Ok(())
-    }
-
     /// What there is of the body for a first verdict.
     fn shown(&self, inspector: &Inspector) -> Body {
         if !inspector.reads_body && self.announced != Announced::Nothing {
@@ -261,12 +242,20 @@ impl Inspection {
     }
 
     /// Takes over what a module changed, and keeps its context if it will see more.
-    fn accept(&mut self, inspector: &Arc<Inspector>, verdict: Verdict, open: Option<OpenContext>) {
+    fn accept(
+        &mut self,
+        inspector: &Arc<Inspector>,
+        verdict: Verdict,
+        open: Option<OpenContext>,
+    ) -> Result<(), Fault> {
         if let Some(fields) = verdict.edits {
             self.head = Arc::new(edits::edited(&self.head, fields));
             self.edited = true;
         }
         if let Some(new) = verdict.new_body {
+            if let Kept::Whole(body) = &mut self.kept {
+                body.replace(new.clone())?;
+            }
             self.whole = Some(vec![new.clone()]);
             self.new_body = Some(new);
         }
@@ -278,6 +267,7 @@ impl Inspection {
                 inspector: Arc::clone(inspector),
             });
         }
+        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ mod head;
 mod hearsay;
 mod incoming;
 mod inspect;
+mod lent;
 mod limits;
 mod live;
 mod methods;

@@ -1,7 +1,8 @@
 //! The configuration in force, and how it changes: one pointer, swapped.
 
 use crate::inspect::Shared;
-use crate::inspect::budget::{Budget, Gate};
+use crate::inspect::budget::{Budget, Gate, HELD};
+use crate::inspect::spool::Disk;
 use crate::snapshot::{NodeParts, Snapshot};
 use crate::upstream::Origins;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -24,7 +25,8 @@ impl Live {
     pub fn starting(node: NodeParts, workers: usize) -> Arc<Self> {
         Arc::new(Self {
             shared: Shared {
-                bodies: Budget::new(node.bodies_held_max),
+                bodies: Budget::new(HELD, node.bodies_held_max),
+                disk: Disk::new(node.spool_dir.clone(), node.bodies_spooled_max),
                 gate: Gate::new(workers),
                 workers: workers.max(1),
                 origins: Origins::new(node.origin_connections_max, workers),

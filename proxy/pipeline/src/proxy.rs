@@ -8,7 +8,7 @@ use crate::fault::Fault;
 use crate::incoming::{self, SessionBody};
 use crate::inspect;
 use crate::live::Live;
-use crate::{access, head, order, upstream};
+use crate::{access, head, lent, order, upstream};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_cache::key::HashBinary;
@@ -149,13 +149,7 @@ impl ProxyHttp for Proxy {
             answer::send(session, ctx, answer).await?;
             return Ok(false);
         }
-        if ctx
-            .inspection
-            .as_ref()
-            .is_some_and(|inspection| inspection.takes_body())
-        {
-            incoming::send_continue(session).await?;
-        }
+        incoming::settled(session, ctx).await?;
         Ok(true)
     }
 
@@ -279,6 +273,7 @@ impl ProxyHttp for Proxy {
         error: &Error,
         ctx: &mut Ctx,
     ) -> FailToProxy {
+        lent::give_back(session, ctx);
         FailToProxy {
             error_code: answer::send_fault(session, ctx, error).await,
             can_reuse_downstream: false,
@@ -287,6 +282,7 @@ impl ProxyHttp for Proxy {
 
     /// Stage 13.
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+        lent::give_back(session, ctx);
         if let Some(error) = error {
             ctx.fault.get_or_insert_with(|| Fault::of(error));
         }

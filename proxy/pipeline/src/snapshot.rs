@@ -15,6 +15,7 @@ use aegis_settings::{model, resolved};
 use aegis_telemetry::access::AccessLog;
 use aegis_telemetry::metrics::{self, PoolMetrics, SiteMetrics};
 use aegis_verdicts::Desk;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a request needs before there are sites: while the node starts.
@@ -30,6 +31,10 @@ pub struct NodeParts {
     pub access: Option<Arc<AccessLog>>,
     /// `node.bodies_held_max`.
     pub bodies_held_max: u64,
+    /// `node.bodies_spooled_max`.
+    pub bodies_spooled_max: u64,
+    /// Where bodies on disk are; made when it is needed.
+    pub spool_dir: PathBuf,
     /// Connections to origins, in use and kept.
     pub origin_connections_max: usize,
     /// Bans and allows; the same for every snapshot.

@@ -4,7 +4,7 @@ use crate::ctx::Ctx;
 use crate::facts;
 use crate::fault::Fault;
 use crate::retry::Broken;
-use crate::{head, inspect, spans};
+use crate::{head, inspect, lent, spans};
 use aegis_identity::Places;
 use aegis_origin::Pick;
 use aegis_telemetry::events::LimitHit;
@@ -125,7 +125,8 @@ pub(crate) fn broke(
 pub(crate) fn to_origin(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let host = facts::host(session.req_header()).map_err(Fault::into_error)?;
     inspect::to_origin(request, ctx)?;
-    head::to_origin(request, ctx, host)
+    head::to_origin(request, ctx, host)?;
+    lent::check_authority(request, ctx)
 }
 
 /// A head came.

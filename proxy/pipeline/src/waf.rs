@@ -1,7 +1,7 @@
 //! From a route's WAF settings to what the WAF module takes: its rules are compiled once for a profile, and everything
 //! else a site may choose is data to each transaction.
 
-use aegis_plugins::{Inspect, PluginSpec, limits};
+use aegis_plugins::{Inspect, Instances, PluginSpec, Properties, limits};
 use aegis_settings::resolved::{Compressed, OverLimit, Site, Waf, WafMode};
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -20,8 +20,8 @@ const DEADLINE_PER_KIB: Duration = Duration::from_millis(20);
 const MEMORY_MAX: u64 = 256 << 20;
 /// Longest body a route can have held for it; what a route does hold is its own affair.
 const BODY_MAX: u64 = 1 << 30;
-/// The number of a policy that no route has, for whoever asks the WAF about no route's request.
-pub const NO_POLICY: u64 = u64::MAX;
+/// The number of a policy that no route has.
+const NO_POLICY: u64 = u64::MAX;
 /// The name in metrics and events.
 pub const NAME: &str = "waf";
 
@@ -67,14 +67,18 @@ impl Profile {
             .collect()
     }
 
-    /// What the plugin host runs for it.
+    /// What the plugin host runs for it, in instances that serve so many requests each.
     ///
     /// Equal rules give equal specs wherever their files lie, and so do routes that differ in their bounds: the host
     /// compiles them once.
     ///
     /// # Errors
     /// A SecLang file cannot be read.
-    pub fn spec(&self, module: &Path) -> Result<PluginSpec, Unreadable> {
+    pub fn spec(
+        &self,
+        module: &Path,
+        requests_per_instance: u32,
+    ) -> Result<PluginSpec, Unreadable> {
         let mut names = BTreeSet::new();
         let before = read(&self.before, &mut names)?;
         let mut config = serde_json::json!({ "seclang": read(&self.seclang, &mut names)? });
@@ -93,6 +97,10 @@ impl Profile {
             http_call: Vec::new(),
             inspect: Inspect::Body,
             body_max: BODY_MAX,
+            instances: Instances::Recycled {
+                requests: requests_per_instance,
+                warm_up: Some(Arc::new(plain())),
+            },
         })
     }
 }
@@ -115,6 +123,15 @@ fn read<'a>(
         Ok(serde_json::json!({ "name": name, "text": text }))
     };
     paths.iter().map(file).collect()
+}
+
+/// What the WAF is told of a request that is of no site: its own defaults.
+#[must_use]
+pub fn plain() -> Properties {
+    Properties {
+        waf_policy: Some((NO_POLICY, Bytes::from_static(b"{}"))),
+        ..Properties::default()
+    }
 }
 
 /// The policy of a route, and a number by which the module remembers it: equal policies have equal numbers.
@@ -141,6 +158,7 @@ pub(crate) fn policy(waf: &Waf) -> (u64, Bytes) {
             Inspect::Body => "body",
         },
         "response_max": waf.response_max,
+        "measure_every": waf.measure_every,
     })
     .to_string();
     (number(&json), json.into())
@@ -162,7 +180,7 @@ mod tests {
             before: Vec::new(),
             seclang: seclang.to_vec(),
         };
-        let spec = profile.spec(Path::new("waf.wasm")).expect("readable");
+        let spec = profile.spec(Path::new("waf.wasm"), 64).expect("readable");
         String::from_utf8_lossy(&spec.config).into_owned()
     }
 

@@ -420,16 +420,33 @@ mod tests {
                 .filter(|f| (f.module, f.name) == (function.module, function.name));
             assert_eq!(again.count(), 1, "{function:?}");
         }
-        let abi = include_str!("abi/functions.txt")
-            .lines()
-            .filter(|line| !line.is_empty());
-        for name in abi {
-            assert!(
-                host_functions()
-                    .iter()
-                    .any(|f| f.module == ENV && f.name == name),
-                "{name} is missing"
-            );
+        let lines: Vec<_> = include_str!("abi/functions.txt").lines().collect();
+        assert_eq!(lines.len(), host_functions().len());
+        for line in lines {
+            let (name, parameters) = line.split_once(' ').unwrap_or((line, ""));
+            let function = host_functions().iter().find(|f| f.name == name);
+            let function = function.unwrap_or_else(|| panic!("{name} is missing"));
+            let linked = linker.get(&mut store, function.module, name);
+            let linked = linked.expect("defined").into_func().expect("a function");
+            let types: Vec<_> = linked.ty(&store).params().map(|t| t.to_string()).collect();
+            let expected: Vec<_> = parameters
+                .split(' ')
+                .flat_map(wasm_types)
+                .copied()
+                .collect();
+            assert_eq!(types, expected, "{line}");
+        }
+    }
+
+    /// What a word of `functions.txt` stands for in a signature: `in` is a pointer and a length (`in48`: 48 bytes at a
+    /// pointer), `outN` a pointer to N bytes the host writes, `give` two pointers to words that get the place and length
+    /// of what the host hands over, `p` another pointer, `n` and `N` numbers; `-` says that nothing is returned.
+    fn wasm_types(word: &str) -> &'static [&'static str] {
+        match word {
+            "" | "-" => &[],
+            "in" | "give" => &["i32", "i32"],
+            "N" => &["i64"],
+            _ => &["i32"],
         }
     }
 }

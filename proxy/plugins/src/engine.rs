@@ -2,13 +2,16 @@
 //!
 //! One engine serves all plugins with the same call stack; the stack is the only bound wasmtime keeps per engine.
 
-use crate::limits::STACK_MAX;
+use crate::limits::{STACK_MAX, TABLE_MAX, TABLES_MAX};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
-use wasmtime::{Config, Engine, EngineWeak};
+use wasmtime::{
+    Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    RegallocAlgorithm,
+};
 
 /// One epoch.
 const TICK: Duration = Duration::from_millis(1);
@@ -16,12 +19,34 @@ const TICK: Duration = Duration::from_millis(1);
 const IDLE_TICKS: u32 = 100;
 /// Different call stacks at once.
 const ENGINES_MAX: usize = 8;
+/// Instances of one engine at a time; plugins have bounds of their own, far below it.
+const INSTANCES_MAX: u32 = 1024;
+/// What one instance may cost us beside its memory and tables: Go's export of every function, and their types.
+const INSTANCE_BYTES_MAX: usize = 16 << 20;
+
+/// Places that instances are put into, one after the other: memory is mapped there once for a module and after that only
+/// given back, page by page, which an instance has written to.
+///
+/// The places are addresses, 4 GiB each as a guest can name so many; memory is what is in use.
+fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(INSTANCES_MAX)
+        .total_memories(INSTANCES_MAX)
+        .total_tables(INSTANCES_MAX * 2)
+        .max_memory_size(1 << 32)
+        .max_tables_per_module(TABLES_MAX)
+        .table_elements(TABLE_MAX)
+        .max_core_instance_size(INSTANCE_BYTES_MAX);
+    pool
+}
 
 fn config(stack_max: usize) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
         .max_wasm_stack(stack_max)
+        // Nothing runs on such a stack; the compiler of settings wants it to be the larger one.
+        .async_stack_size(2 * STACK_MAX)
         .wasm_multi_memory(false)
         .wasm_memory64(false)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(12))
@@ -30,9 +55,35 @@ fn config(stack_max: usize) -> Config {
     config
 }
 
+/// For instances that serve.
+fn serving(stack_max: usize) -> Config {
+    let mut config = config(stack_max);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    config
+}
+
+/// For an instance that is configured once, to be copied: what counts is that it is compiled soon.
+fn passing(stack_max: usize) -> Config {
+    // Code that was not made better needs more of it.
+    let mut config = config(stack_max.saturating_mul(4).min(STACK_MAX));
+    config
+        .cranelift_opt_level(OptLevel::None)
+        .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    config
+}
+
+/// The engines for one call stack.
+#[derive(Clone)]
+pub(crate) struct Pair {
+    /// For instances that serve.
+    pub(crate) serving: Engine,
+    /// For instances that snapshots are made of.
+    pub(crate) passing: Engine,
+}
+
 /// Engines by call stack.
 pub(crate) struct Engines {
-    engines: Mutex<Vec<(usize, Engine)>>,
+    engines: Mutex<Vec<(usize, Pair)>>,
     ticker: Arc<Ticker>,
     thread: Option<JoinHandle<()>>,
 }
@@ -56,24 +107,29 @@ impl Engines {
         &self.ticker
     }
 
-    /// The engine for plugins with this call stack.
-    pub(crate) fn get(&self, stack_max: usize) -> Result<Engine, String> {
+    /// The engines for plugins with this call stack.
+    pub(crate) fn get(&self, stack_max: usize) -> Result<Pair, String> {
         if !(64 << 10..=STACK_MAX).contains(&stack_max) {
             return Err(format!("a call stack is 64 KiB to {} MiB", STACK_MAX >> 20));
         }
         let mut engines = self.engines.lock();
-        if let Some((_, engine)) = engines.iter().find(|(stack, _)| *stack == stack_max) {
-            return Ok(engine.clone());
+        if let Some((_, pair)) = engines.iter().find(|(stack, _)| *stack == stack_max) {
+            return Ok(pair.clone());
         }
         if engines.len() >= ENGINES_MAX {
             return Err(format!(
                 "at most {ENGINES_MAX} different call stacks can be had at once"
             ));
         }
-        let engine = Engine::new(&config(stack_max)).map_err(|error| format!("{error:#}"))?;
-        self.ticker.engines.lock().push(engine.weak());
-        engines.push((stack_max, engine.clone()));
-        Ok(engine)
+        let engine = |config: Config| Engine::new(&config).map_err(|error| format!("{error:#}"));
+        let pair = Pair {
+            serving: engine(serving(stack_max))?,
+            passing: engine(passing(stack_max))?,
+        };
+        let mut ticked = self.ticker.engines.lock();
+        ticked.extend([pair.serving.weak(), pair.passing.weak()]);
+        engines.push((stack_max, pair.clone()));
+        Ok(pair)
     }
 }
 

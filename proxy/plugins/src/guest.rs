@@ -2,8 +2,9 @@
 
 use crate::abi::{self, Exit};
 use crate::engine::{Running, Ticker};
-use crate::limits::CONFIGURE_MAX;
+use crate::limits::{CONFIGURE_MAX, COPY_GROWTH_MAX, GROWTH_MAX};
 use crate::memory::AbiBreach;
+use crate::native::{Operators, Pattern};
 use crate::state::{Budget, ROOT, State};
 use crate::stream::Stream;
 use crate::verdict::FaultKind;
@@ -39,6 +40,16 @@ pub(crate) struct StartFault {
     pub(crate) log: Vec<String>,
 }
 
+impl StartFault {
+    pub(crate) fn new(phase: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            phase,
+            what: what.into(),
+            log: Vec::new(),
+        }
+    }
+}
+
 /// All that is needed to start instances of a plugin.
 pub(crate) struct Template {
     pub(crate) engine: Engine,
@@ -46,6 +57,19 @@ pub(crate) struct Template {
     pub(crate) vm: Arc<Vm>,
     pub(crate) memory_max: u64,
     pub(crate) ticker: Arc<Ticker>,
+    /// The module is a snapshot: its instances are configured already.
+    pub(crate) image: Option<Image>,
+}
+
+/// What a snapshot has outside of its module.
+pub(crate) struct Image {
+    pub(crate) patterns: Arc<[Arc<Pattern>]>,
+    /// The last context id that was used before it was taken.
+    pub(crate) last_context: u32,
+    /// Linear memory, in bytes.
+    pub(crate) memory: u64,
+    /// How long it took to make it.
+    pub(crate) built: Duration,
 }
 
 type Callback<P, R> = Option<TypedFunc<P, R>>;
@@ -71,14 +95,29 @@ pub(crate) struct Guest {
     pub(crate) exports: Exports,
     ticker: Arc<Ticker>,
     next: u32,
+    /// Streams opened here so far.
+    opened: u32,
     base_memory: usize,
+    growth_max: usize,
     memory_max: usize,
 }
 
 impl Template {
-    /// Starts and configures an instance. Runs guest code: on a thread with [`crate::limits::THREAD_STACK`] only.
+    /// Whether an instance is there in microseconds and without guest code that runs.
+    pub(crate) fn is_snapshot(&self) -> bool {
+        self.image.is_some()
+    }
+
+    /// A configured instance. Runs guest code: on a thread with [`crate::limits::THREAD_STACK`] only.
     pub(crate) fn start(&self) -> Result<Guest, StartFault> {
-        let mut store = Store::new(&self.engine, State::new(self.vm.clone(), self.memory_max));
+        match &self.image {
+            Some(image) => self.copy(image),
+            None => self.configured().map(|(guest, _)| guest),
+        }
+    }
+
+    fn store(&self, state: State) -> Store<State> {
+        let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);
         let ticker = self.ticker.clone();
         store.epoch_deadline_callback(move |context| {
@@ -90,23 +129,50 @@ impl Template {
                 None => Err(wasmtime::Error::new(DeadlinePassed)),
             }
         });
+        store
+    }
+
+    /// A copy of the snapshot.
+    fn copy(&self, image: &Image) -> Result<Guest, StartFault> {
+        let operators = Operators::of_copy(image.patterns.clone());
+        let state = State::of_copy(self.vm.clone(), self.memory_max, operators);
+        let mut store = self.store(state);
+        let (exports, _) = self
+            .instantiate(&mut store)
+            .map_err(|(phase, what)| StartFault::new(phase, what))?;
+        Ok(self.guest(store, exports, image.last_context))
+    }
+
+    fn guest(&self, store: Store<State>, exports: Exports, last_context: u32) -> Guest {
+        let memory = store.data().memory;
+        Guest {
+            base_memory: memory.map_or(0, |memory| memory.data_size(&store)),
+            store,
+            exports,
+            ticker: self.ticker.clone(),
+            next: last_context,
+            opened: 0,
+            growth_max: if self.is_snapshot() {
+                COPY_GROWTH_MAX
+            } else {
+                GROWTH_MAX
+            },
+            memory_max: usize::try_from(self.memory_max).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Starts and configures an instance by running it.
+    pub(crate) fn configured(&self) -> Result<(Guest, Instance), StartFault> {
+        let mut store = self.store(State::new(self.vm.clone(), self.memory_max));
         let _running = self.ticker.guest_runs();
         begin(&mut store, CONFIGURE_MAX);
         match self.configure(&mut store) {
-            Ok(exports) => {
+            Ok((exports, instance)) => {
                 let state = store.data_mut();
                 state.starting = false;
                 state.tail.clear();
                 state.rest();
-                let memory = state.memory;
-                Ok(Guest {
-                    base_memory: memory.map_or(0, |memory| memory.data_size(&store)),
-                    store,
-                    exports,
-                    ticker: self.ticker.clone(),
-                    next: ROOT,
-                    memory_max: usize::try_from(self.memory_max).unwrap_or(usize::MAX),
-                })
+                Ok((self.guest(store, exports, ROOT), instance))
             }
             Err((phase, what)) => {
                 abi::log::flush(store.data_mut(), abi::log::STDERR);
@@ -119,17 +185,10 @@ impl Template {
         }
     }
 
-    fn configure(&self, store: &mut Store<State>) -> Result<Exports, (&'static str, String)> {
-        fn run<T>(
-            store: &mut Store<State>,
-            phase: &'static str,
-            result: wasmtime::Result<T>,
-        ) -> Result<T, (&'static str, String)> {
-            result.map_err(|error| {
-                let fault = classify(store.data(), &error);
-                (phase, start_sentence(&fault, &error))
-            })
-        }
+    fn instantiate(
+        &self,
+        store: &mut Store<State>,
+    ) -> Result<(Exports, Instance), (&'static str, String)> {
         let made = self.pre.instantiate(&mut *store);
         let instance = run(store, "instantiation", made)?;
         store.data_mut().memory = instance.get_memory(&mut *store, "memory");
@@ -137,7 +196,14 @@ impl Template {
         let malloc = function(store, &instance, "malloc")?;
         store.data_mut().allocate = allocate.or(malloc);
         let exports = Exports::of(store, &instance)?;
+        Ok((exports, instance))
+    }
 
+    fn configure(
+        &self,
+        store: &mut Store<State>,
+    ) -> Result<(Exports, Instance), (&'static str, String)> {
+        let (exports, instance) = self.instantiate(store)?;
         if let Some(initialize) = function::<(), ()>(store, &instance, "_initialize")? {
             let result = initialize.call(&mut *store, ());
             run(store, "_initialize", result)?;
@@ -170,8 +236,19 @@ impl Template {
                 }
             }
         }
-        Ok(exports)
+        Ok((exports, instance))
     }
+}
+
+fn run<T>(
+    store: &mut Store<State>,
+    phase: &'static str,
+    result: wasmtime::Result<T>,
+) -> Result<T, (&'static str, String)> {
+    result.map_err(|error| {
+        let fault = classify(store.data(), &error);
+        (phase, start_sentence(&fault, &error))
+    })
 }
 
 fn function<P: WasmParams, R: WasmResults>(
@@ -243,12 +320,23 @@ impl Guest {
     pub(crate) fn outgrown(&self) -> bool {
         let now = self.memory_size();
         now > self.base_memory
-            && (now - self.base_memory > crate::limits::GROWTH_MAX || now > self.memory_max / 4 * 3)
+            && (now - self.base_memory > self.growth_max || now > self.memory_max / 4 * 3)
+    }
+
+    /// Streams opened in this instance so far.
+    pub(crate) fn opened(&self) -> u32 {
+        self.opened
+    }
+
+    /// The last context id that was used.
+    pub(crate) fn last_context(&self) -> u32 {
+        self.next
     }
 
     /// A context id that was never used in this instance.
     pub(crate) fn next_id(&mut self) -> u32 {
         self.next = self.next.wrapping_add(1).max(ROOT + 1);
+        self.opened = self.opened.saturating_add(1);
         self.next
     }
 

@@ -1,26 +1,30 @@
-//! The host: threads, compiled modules, and the way from a spec to a running plugin.
+//! The host: threads, compiled modules, and what plugins share. The way from a spec to a running plugin is in [`prepare`],
+//! what can be told of it in [`report`].
+
+mod prepare;
+mod report;
+
+pub use report::{Made, Report, Running, Stage, Standing};
 
 use crate::builder::{self, Builder};
 use crate::calls::HttpCalls;
 use crate::compiled::Compiled;
 use crate::engine::Engines;
-use crate::guest::{StartFault, Template};
 use crate::limits::THREAD_STACK;
-use crate::module;
-use crate::plugin::{Parts, Plugin, Role};
+use crate::plugin::Plugin;
 use crate::pool::{NICE_POOL, Queue, be_nice};
 use crate::spec::{Properties, RequestHead};
 use crate::verdict::ForeignEvent;
-use crate::vm::Vm;
-use crate::{PluginError, PluginSpec, work};
+use crate::{PluginError, work};
 use parking_lot::Mutex;
+use report::Reports;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What the host needs to know.
 pub struct HostConfig {
@@ -53,28 +57,6 @@ pub struct LateEvent {
     pub event: ForeignEvent,
 }
 
-/// A plugin that is being made ready.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Preparing {
-    /// Its name.
-    pub plugin: String,
-    /// What is being done.
-    pub stage: Stage,
-    /// Since when it is being made ready.
-    pub since: Instant,
-}
-
-/// What is being done to make a plugin ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Reading the module.
-    Reading,
-    /// Compiling it, or loading what was compiled before.
-    Compiling,
-    /// Starting and configuring the first instance.
-    Configuring,
-}
-
 /// What plugins and threads share.
 pub(crate) struct Core {
     pub(crate) queue: Queue,
@@ -104,7 +86,7 @@ pub struct Host {
     engines: Engines,
     compiled: Compiled,
     plugins: Mutex<HashMap<[u8; 32], Weak<Plugin>>>,
-    preparing: Mutex<Vec<Preparing>>,
+    reports: Reports,
     /// One plugin is made ready at a time: compiling takes all cores anyway.
     one: Mutex<()>,
     threads: Vec<Thread>,
@@ -147,7 +129,7 @@ impl Host {
             engines: Engines::start().map_err(failed)?,
             compiled: Compiled::open(&config.cache_dir)?,
             plugins: Mutex::default(),
-            preparing: Mutex::default(),
+            reports: Reports::default(),
             one: Mutex::default(),
             threads: Vec::new(),
             ended: Mutex::new(ended),
@@ -168,67 +150,6 @@ impl Host {
         host.threads
             .push(builder::spawn(&host.core, alive).map_err(failed)?);
         Ok(Arc::new(host))
-    }
-
-    /// Makes a plugin ready: seconds for one that was never compiled here. Blocks; call it on a thread that may.
-    ///
-    /// The same spec over the same module gives the plugin that is running already.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a spec is made to be handed over; its parts may be kept one day"
-    )]
-    pub fn prepare(&self, spec: PluginSpec) -> Result<Arc<Plugin>, PluginError> {
-        let _one = self.one.lock();
-        let progress = Progress::start(self, &spec.name);
-        let wasm = module::read(&spec.module)?;
-        let id = identity(&spec, &wasm);
-        if let Some(running) = self.plugins.lock().get(&id).and_then(Weak::upgrade) {
-            return Ok(running);
-        }
-        progress.stage(Stage::Compiling);
-        let refused = |what| PluginError::Spec {
-            plugin: spec.name.clone(),
-            what,
-        };
-        let engine = self.engines.get(spec.stack_max).map_err(refused)?;
-        let module =
-            self.compiled
-                .module(&engine, &wasm)
-                .map_err(|reason| PluginError::Invalid {
-                    path: spec.module.clone(),
-                    reason,
-                })?;
-        drop(wasm);
-        let pre = module::link(&spec.module, &engine, &module)?;
-        progress.stage(Stage::Configuring);
-        let template = Template {
-            engine,
-            pre,
-            vm: Arc::new(Vm::new(&spec)),
-            memory_max: spec.memory_max,
-            ticker: self.engines.ticker().clone(),
-        };
-        let first =
-            on_big_stack(|| template.start())?.map_err(|fault| start_error(&spec.name, fault))?;
-        let plugin = Plugin::new(Parts {
-            core: self.core.clone(),
-            template,
-            deadline: spec.deadline,
-            deadline_per_kib: spec.deadline_per_kib,
-            deadline_max: spec.deadline_max.max(spec.deadline),
-            inspect: spec.inspect,
-        });
-        plugin.install(Role::Request, Box::new(first), None);
-        let mut plugins = self.plugins.lock();
-        plugins.retain(|_, plugin| plugin.strong_count() > 0);
-        plugins.insert(id, Arc::downgrade(&plugin));
-        Ok(plugin)
-    }
-
-    /// Plugins that are being made ready now.
-    #[must_use]
-    pub fn preparing(&self) -> Vec<Preparing> {
-        self.preparing.lock().clone()
     }
 }
 
@@ -256,91 +177,4 @@ impl Drop for Host {
             tracing::warn!("a plugin thread is still busy; it is left to end by itself");
         }
     }
-}
-
-/// An entry of [`Host::preparing`] while it lives.
-struct Progress<'a> {
-    host: &'a Host,
-    plugin: String,
-}
-
-impl<'a> Progress<'a> {
-    fn start(host: &'a Host, plugin: &str) -> Self {
-        host.preparing.lock().push(Preparing {
-            plugin: plugin.to_owned(),
-            stage: Stage::Reading,
-            since: Instant::now(),
-        });
-        Self {
-            host,
-            plugin: plugin.to_owned(),
-        }
-    }
-
-    fn stage(&self, stage: Stage) {
-        let mut preparing = self.host.preparing.lock();
-        if let Some(entry) = preparing
-            .iter_mut()
-            .find(|entry| entry.plugin == self.plugin)
-        {
-            entry.stage = stage;
-        }
-    }
-}
-
-impl Drop for Progress<'_> {
-    fn drop(&mut self) {
-        self.host
-            .preparing
-            .lock()
-            .retain(|entry| entry.plugin != self.plugin);
-    }
-}
-
-/// Runs guest code on a thread that has the stack for it.
-fn on_big_stack<T: Send>(act: impl FnOnce() -> T + Send) -> Result<T, PluginError> {
-    thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .name("aegis-plugin-start".into())
-            .stack_size(THREAD_STACK)
-            .spawn_scoped(scope, act)
-            .map_err(|error| PluginError::Host(error.to_string()))?;
-        thread.join().map_err(|_| {
-            PluginError::Host("starting an instance panicked; this is a bug of Aegis".into())
-        })
-    })
-}
-
-fn start_error(plugin: &str, fault: StartFault) -> PluginError {
-    PluginError::Start {
-        plugin: plugin.to_owned(),
-        phase: fault.phase,
-        what: fault.what,
-        log: fault.log,
-    }
-}
-
-/// What makes two plugins the same.
-fn identity(spec: &PluginSpec, wasm: &[u8]) -> [u8; 32] {
-    let PluginSpec {
-        name,
-        module: _,
-        config,
-        memory_max,
-        deadline,
-        deadline_per_kib,
-        deadline_max,
-        stack_max,
-        http_call,
-        inspect,
-        body_max,
-    } = spec;
-    let mut hasher = blake3::Hasher::new_derive_key("aegis plugin identity 1");
-    hasher.update(blake3::hash(wasm).as_bytes());
-    hasher.update(blake3::hash(config).as_bytes());
-    let rest = format!(
-        "{name:?} {memory_max} {deadline:?} {deadline_per_kib:?} {deadline_max:?} {stack_max} {http_call:?} {inspect:?} {body_max}"
-    );
-    hasher.update(rest.as_bytes());
-    *hasher.finalize().as_bytes()
 }

@@ -32,6 +32,7 @@ mod pairs;
 mod plugin;
 mod pool;
 mod slot;
+mod snapshot;
 mod source;
 mod spec;
 mod state;
@@ -48,10 +49,10 @@ mod work;
 pub use abi::{HostFunction, Support, host_functions};
 pub use calls::{HttpCallError, HttpCallRequest, HttpCallResponse, HttpCalls, NoHttpCalls};
 pub use error::PluginError;
-pub use host::{Host, HostConfig, LateEvent, Preparing, Stage};
+pub use host::{Host, HostConfig, LateEvent, Made, Report, Running, Stage, Standing};
 pub use open::OpenContext;
 pub use plugin::Plugin;
 pub use spec::{
-    Body, ClientCert, Fields, Inspect, PluginSpec, Properties, RequestHead, ResponseHead,
+    Body, ClientCert, Fields, Inspect, Instances, PluginSpec, Properties, RequestHead, ResponseHead,
 };
 pub use verdict::{Decision, FaultKind, ForeignEvent, LocalResponse, Verdict};

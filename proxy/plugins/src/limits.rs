@@ -18,10 +18,14 @@ pub const JOB_CPU_MAX: Duration = Duration::from_secs(5);
 pub const CONFIGURE_MAX: Duration = Duration::from_secs(30);
 /// Entries in all tables of an instance; Go puts every function into one.
 pub(crate) const TABLE_MAX: usize = 200_000;
+/// Tables of an instance.
+pub(crate) const TABLES_MAX: u32 = 8;
 /// Contexts open in one instance.
 pub const CONTEXTS_MAX: usize = 64;
 /// An instance that grew by this much since configure retires.
 pub(crate) const GROWTH_MAX: usize = 64 << 20;
+/// One that is a copy of a snapshot retires sooner: its successor costs next to nothing.
+pub(crate) const COPY_GROWTH_MAX: usize = 48 << 20;
 /// A retired instance is ended after this, with what is open in it.
 pub(crate) const RETIRE_AFTER: Duration = Duration::from_secs(30);
 /// The whole time of one verdict, with its HTTP calls.
@@ -117,6 +121,6 @@ impl ResourceLimiter for Limiter {
     }
 
     fn tables(&self) -> usize {
-        8
+        TABLES_MAX as usize
     }
 }

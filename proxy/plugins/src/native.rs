@@ -15,6 +15,8 @@ pub(crate) use pattern::{GROUPS_MAX, Group, Pattern};
 use crate::limits;
 use parking_lot::Mutex;
 use pattern::Memory;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -32,6 +34,14 @@ const LOOK_EVERY: usize = 256 << 10;
 #[error("{0}")]
 pub(crate) struct Refused(String);
 
+/// What a pattern was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    /// Over text, or over bytes.
+    pub(crate) text: bool,
+    pub(crate) source: String,
+}
+
 /// The patterns of one plugin.
 #[derive(Default)]
 pub(crate) struct Patterns {
@@ -44,6 +54,8 @@ pub(crate) struct Patterns {
 struct Table {
     by_source: HashMap<blake3::Hash, Result<u32, Refused>>,
     all: Vec<Arc<Pattern>>,
+    /// What each of them was made from; for a snapshot, which is taken once.
+    sources: Vec<Source>,
     bytes: usize,
 }
 
@@ -51,13 +63,11 @@ impl Patterns {
     /// The pattern of this source and its number, the same for all instances; compiled if it is new.
     pub(crate) fn get(
         &self,
-        kind: &'static str,
+        text: bool,
         source: &[u8],
         compile: impl FnOnce(&[u8]) -> Result<Pattern, Refused>,
     ) -> Result<(u32, Arc<Pattern>), Refused> {
-        let mut hasher = blake3::Hasher::new_derive_key("aegis native pattern 1");
-        hasher.update(kind.as_bytes()).update(&[0]).update(source);
-        let key = hasher.finalize();
+        let key = key(text, source);
         let table = &mut *self.table.lock();
         if !table.by_source.contains_key(&key) {
             if table.by_source.len() >= PATTERNS_MAX || table.bytes >= BYTES_MAX {
@@ -68,6 +78,10 @@ impl Patterns {
                 let number = u32::try_from(table.all.len()).unwrap_or(u32::MAX);
                 table.bytes = table.bytes.saturating_add(pattern.memory());
                 table.all.push(Arc::new(pattern));
+                table.sources.push(Source {
+                    text,
+                    source: String::from_utf8_lossy(source).into_owned(),
+                });
                 number
             });
             table.by_source.insert(key, made);
@@ -84,6 +98,32 @@ impl Patterns {
         Ok((number, pattern.clone()))
     }
 
+    /// What the patterns were made from, by number. It is not kept here any longer.
+    pub(crate) fn sources(&self) -> Vec<Source> {
+        std::mem::take(&mut self.table.lock().sources)
+    }
+
+    /// All patterns, by number.
+    pub(crate) fn all(&self) -> Arc<[Arc<Pattern>]> {
+        self.table.lock().all.as_slice().into()
+    }
+
+    /// Makes the patterns of a snapshot again, on the threads it is called on; `false` if one of them cannot be.
+    pub(crate) fn restore(&self, sources: &[Source]) -> bool {
+        let compile = |of: &Source| rx::compile(of.source.as_bytes(), of.text);
+        let made: Result<Vec<Pattern>, Refused> = sources.par_iter().map(compile).collect();
+        let Ok(made) = made else {
+            return false;
+        };
+        let numbered = sources.iter().zip(made).zip(0..);
+        let all = numbered.fold(true, |so_far, ((of, pattern), number): (_, u32)| {
+            let got = self.get(of.text, of.source.as_bytes(), |_| Ok(pattern));
+            so_far && got.is_ok_and(|(got, _)| got == number)
+        });
+        drop(self.sources());
+        all
+    }
+
     fn borrow(&self) -> Caches {
         self.caches.lock().pop().unwrap_or_default()
     }
@@ -93,6 +133,12 @@ impl Patterns {
             self.caches.lock().push(caches);
         }
     }
+}
+
+fn key(text: bool, source: &[u8]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new_derive_key("aegis native pattern 2");
+    hasher.update(&[u8::from(text)]).update(source);
+    hasher.finalize()
 }
 
 /// What searches write to: of one thread at a time.
@@ -115,11 +161,21 @@ impl Caches {
 /// What one instance has of its plugin's patterns.
 #[derive(Default)]
 pub(crate) struct Operators {
+    /// Those of the snapshot the instance is a copy of.
+    copied: Option<Arc<[Arc<Pattern>]>>,
     known: Vec<Option<Arc<Pattern>>>,
     caches: Option<Caches>,
 }
 
 impl Operators {
+    /// Those of a copy of a snapshot.
+    pub(crate) fn of_copy(patterns: Arc<[Arc<Pattern>]>) -> Self {
+        Self {
+            copied: Some(patterns),
+            ..Self::default()
+        }
+    }
+
     /// Compiles a pattern for this instance; its number.
     pub(crate) fn compile(
         &mut self,
@@ -127,8 +183,7 @@ impl Operators {
         text: bool,
         source: &[u8],
     ) -> Result<u32, Refused> {
-        let kind = if text { "rx text" } else { "rx bytes" };
-        let (number, pattern) = patterns.get(kind, source, |source| rx::compile(source, text))?;
+        let (number, pattern) = patterns.get(text, source, |source| rx::compile(source, text))?;
         let at = usize::try_from(number).unwrap_or(usize::MAX);
         if self.known.len() <= at {
             self.known.resize(at.saturating_add(1), None);
@@ -149,7 +204,10 @@ impl Operators {
         groups: &mut [Option<Group>],
     ) -> Option<bool> {
         let at = usize::try_from(number).ok()?;
-        let pattern = self.known.get(at)?.as_ref()?;
+        let pattern = match &self.copied {
+            Some(copied) => copied.get(at)?,
+            None => self.known.get(at)?.as_ref()?,
+        };
         if !pattern.takes(value) {
             limits::hit("plugin_pattern_value");
             return None;

@@ -45,7 +45,7 @@ pub(crate) fn write(fields: &[(Bytes, Bytes)], out: &mut [u8]) -> bool {
     all(fields, out).unwrap_or(false)
 }
 
-/// Reads a list made by a module. No bytes at all are an empty list.
+/// Reads a list made by a module, which must end where its last field does. No bytes at all are an empty list.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Fields, PairsError> {
     if bytes.is_empty() {
         return Ok(Fields::new());
@@ -79,6 +79,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Fields, PairsError> {
         let name = take(word(4 + 8 * index)?)?;
         let value = take(word(8 + 8 * index)?)?;
         fields.push((name, value));
+    }
+    if at != all.len() {
+        return Err(PairsError::Malformed);
     }
     Ok(fields)
 }
@@ -130,6 +133,37 @@ mod tests {
             bad[at] ^= 0xff;
             assert!(parse(&bad).is_err(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn bytes_that_are_read_as_a_list_are_what_that_list_is_written_as() {
+        let good = bytes(&fields(&[("a", "1"), ("bc", ""), ("", "x")]));
+        assert_eq!(
+            parse(&[&good[..], b"\0"].concat()),
+            Err(PairsError::Malformed)
+        );
+        let (mut seed, mut read) = (0x9e37_79b9_7f4a_7c15_u64, 0);
+        let mut random = |below: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            usize::try_from(seed >> 33).unwrap_or_default() % below
+        };
+        for _ in 0..50_000 {
+            let mut hostile = good.clone();
+            for _ in 0..=random(3) {
+                let at = random(hostile.len());
+                hostile[at] = [0, 1, 2, 3, 0xff][random(5)];
+            }
+            hostile.truncate(hostile.len() - random(2));
+            if let Ok(list) = parse(&hostile) {
+                read += 1;
+                if !(list.is_empty() && hostile.is_empty()) {
+                    assert_eq!(bytes(&list), hostile);
+                }
+            }
+        }
+        assert!(read > 1000, "{read} lists were read");
     }
 
     #[test]

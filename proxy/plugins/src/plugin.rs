@@ -6,7 +6,7 @@ mod instances;
 mod root;
 
 use crate::guest::Template;
-use crate::host::Core;
+use crate::host::{Core, Running};
 use crate::open::OpenContext;
 use crate::pool::{Job, NewRequest, Task, wait_of};
 use crate::slot::Slot;
@@ -36,6 +36,10 @@ pub struct Plugin {
     deadline_per_kib: Duration,
     deadline_max: Duration,
     pub(crate) inspect: Inspect,
+    /// Requests one instance serves.
+    requests_max: Option<u32>,
+    /// How it came to run.
+    pub(crate) running: Arc<Running>,
     slots: Mutex<instances::Slots>,
     /// Nanoseconds of CPU a unit of weight takes in short requests, and in long ones; moving averages.
     unit_cost: [AtomicU64; 2],
@@ -72,6 +76,8 @@ pub(crate) struct Parts {
     pub(crate) deadline_per_kib: Duration,
     pub(crate) deadline_max: Duration,
     pub(crate) inspect: Inspect,
+    pub(crate) requests_max: Option<u32>,
+    pub(crate) running: Running,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -100,6 +106,8 @@ impl Plugin {
             deadline_per_kib: parts.deadline_per_kib,
             deadline_max: parts.deadline_max,
             inspect: parts.inspect,
+            requests_max: parts.requests_max,
+            running: Arc::new(parts.running),
             slots: Mutex::default(),
             unit_cost: Default::default(),
             rebuilding: AtomicBool::new(false),
@@ -124,6 +132,12 @@ impl Plugin {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.vm.name
+    }
+
+    /// How it came to run.
+    #[must_use]
+    pub fn running(&self) -> &Running {
+        &self.running
     }
 
     /// Linear memory of all its instances, in bytes.

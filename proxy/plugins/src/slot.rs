@@ -24,6 +24,8 @@ struct Inner {
     waiting: VecDeque<Job>,
     /// No new streams; gone when empty.
     retiring: bool,
+    /// It is one of those on their way out of which there may only be a few.
+    counted: bool,
     idle_since: Instant,
     memory: usize,
 }
@@ -40,7 +42,8 @@ pub(crate) struct Ended {
     pub(crate) waiting: VecDeque<Job>,
     /// The bytes it had.
     pub(crate) memory: i64,
-    pub(crate) was_retiring: bool,
+    /// It was one of those on their way out that are counted.
+    pub(crate) was_counted: bool,
 }
 
 /// What became of an attempt to take the guest out.
@@ -60,6 +63,7 @@ impl Slot {
                 state: Place::Busy,
                 waiting: VecDeque::new(),
                 retiring: false,
+                counted: false,
                 idle_since: Instant::now(),
                 memory: 0,
             }),
@@ -114,15 +118,16 @@ impl Slot {
         Ended {
             waiting: std::mem::take(&mut inner.waiting),
             memory: signed(std::mem::take(&mut inner.memory)),
-            was_retiring: std::mem::take(&mut inner.retiring),
+            was_counted: std::mem::take(&mut inner.counted),
         }
     }
 
-    /// No new streams from now on; `false` if the guest is no more.
-    pub(crate) fn retire(&self) -> bool {
+    /// No new streams from now on; `false` if the guest is no more, or retires already.
+    pub(crate) fn retire(&self, counted: bool) -> bool {
         let mut inner = self.inner.lock();
         let lives = !matches!(inner.state, Place::Gone) && !inner.retiring;
         inner.retiring |= lives;
+        inner.counted |= lives && counted;
         lives
     }
 

@@ -37,6 +37,36 @@ pub struct PluginSpec {
     pub inspect: Inspect,
     /// Longest body it may be handed or may make, in bytes.
     pub body_max: u64,
+    /// How its instances live.
+    pub instances: Instances,
+}
+
+/// How the instances of a plugin live.
+#[derive(Debug, Clone, Default)]
+pub enum Instances {
+    /// Each is configured by itself and serves until it has grown too much or has failed.
+    #[default]
+    Shared,
+    /// Each is a copy of one that was configured, and serves so many requests.
+    ///
+    /// A module that cannot be copied is configured anew for each instance; [`crate::Report`] says so.
+    Recycled {
+        /// Requests one instance serves; with 1, nothing but that request and its response is ever open in it.
+        requests: u32,
+        /// The module is shown plain requests of several kinds before the copy is made, with these properties. Only for a
+        /// module that neither tells anybody of requests nor remembers them.
+        warm_up: Option<Arc<Properties>>,
+    },
+}
+
+impl Instances {
+    /// Requests one instance serves.
+    pub(crate) fn requests(&self) -> Option<u32> {
+        match self {
+            Self::Shared => None,
+            Self::Recycled { requests, .. } => Some((*requests).max(1)),
+        }
+    }
 }
 
 impl PluginSpec {
@@ -55,6 +85,16 @@ impl PluginSpec {
             http_call: plugin.http_call.clone(),
             inspect: plugin.inspect_response,
             body_max: plugin.body_max,
+            instances: match plugin.instances {
+                model::PluginInstances::Shared => Instances::Shared,
+                // No two plugins ever share an instance, of whatever module they are, so that both are the same here.
+                model::PluginInstances::PerRequest | model::PluginInstances::PerFilter => {
+                    Instances::Recycled {
+                        requests: 1,
+                        warm_up: None,
+                    }
+                }
+            },
         }
     }
 }

@@ -97,6 +97,15 @@ impl State {
         }
     }
 
+    /// That of a copy of a configured instance.
+    pub(crate) fn of_copy(vm: Arc<Vm>, memory_max: u64, operators: Operators) -> Self {
+        Self {
+            operators,
+            starting: false,
+            ..Self::new(vm, memory_max)
+        }
+    }
+
     /// The stream host calls act on; none in a root context.
     pub(crate) fn stream(&self) -> Option<&Stream> {
         self.streams.get(&self.context)

@@ -4,7 +4,9 @@ use crate::plugin::Plugin;
 use crate::pool::{Job, NewRequest, Task};
 use crate::ticket::{self, Pending};
 use crate::weight::Weight;
-use crate::{Host, HostConfig, Inspect, NoHttpCalls, PluginSpec, Properties, RequestHead};
+use crate::{
+    Host, HostConfig, Inspect, Instances, NoHttpCalls, PluginSpec, Properties, RequestHead,
+};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ pub(crate) fn spec(name: &str) -> PluginSpec {
         http_call: Vec::new(),
         inspect: Inspect::Off,
         body_max: 1 << 20,
+        instances: Instances::Shared,
     }
 }
 

@@ -93,7 +93,7 @@ pub enum FaultKind {
     QueueFull,
     /// The pool had no thread for it within the wait budget.
     QueueWait,
-    /// The module ended itself (`proc_exit`; a Go panic does that).
+    /// The module ended itself (`proc_exit`, as some runtimes do in a panic).
     Exit,
     /// It broke the ABI: a bad pointer from its allocator, or a pause that nothing will end.
     Abi,

@@ -70,6 +70,10 @@ impl Vm {
         }
     }
 
+    pub(crate) fn tick_ms(&self) -> u32 {
+        self.tick_ms.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn tick(&self) -> Option<Duration> {
         let period = self.tick_ms.load(Ordering::Relaxed);
         (period > 0).then(|| Duration::from_millis(period.into()).max(crate::limits::TICK_MIN))

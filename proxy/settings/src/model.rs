@@ -20,12 +20,12 @@ pub use node::{
     AccessFormat, Admin, AdminRole, AdminToken, Client, Collector, ForwardedField, Level, Log,
     LogTarget, Node, NodeCache, NodeLimits, NodeTls, PluginPool, Shutdown, Tracing,
 };
-pub use plugins::{Inspect, OnError, Plugin, PluginStage};
+pub use plugins::{Inspect, OnError, Plugin, PluginInstances, PluginStage};
 pub use pools::{Health, OriginTls, Pool};
 pub use site_tls::{ClientAuth, ClientAuthMode, ClientField, Hsts, Https};
 pub use sites::{Match, Origin, Redirect, Respond, Site, SiteRoute};
 pub use verdicts::{VerdictFault, VerdictNode, VerdictRule, Verdicts};
-pub use waf::{Compressed, OverLimit, RuleTarget, Waf, WafLayer, WafMode};
+pub use waf::{BodyMode, Compressed, OverLimit, RuleTarget, Waf, WafLayer, WafMode};
 
 pub use crate::kind::file::Secret;
 pub use crate::overlay::Set;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use crate::model::{
-    Cache, Compressed, LimitPolicy, Limits, OverLimit, RuleTarget, Waf, WafMode,
+    BodyMode, Cache, Compressed, LimitPolicy, Limits, OverLimit, RuleTarget, Waf, WafMode,
 };
 
 /// Settings that passed every check. Only this crate's readers make one that can be trusted.

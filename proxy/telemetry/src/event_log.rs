@@ -6,6 +6,7 @@
 //! step's outcome is sent; past [`BYTES_MAX`](crate::access::BYTES_MAX) or [`LINES_MAX`](crate::access::LINES_MAX) in
 //! the queue it is dropped and counted.
 
+use crate::kept;
 use crate::lines::{BYTES_MAX, Kind, LINES_MAX, Lines, Target};
 use crate::ring::Entry;
 use arc_swap::ArcSwapOption;
@@ -43,12 +44,16 @@ impl Drop for EventLog {
 
 /// Queues the line of an event, which has been masked and cut.
 pub(crate) fn write(entry: &Entry) {
-    let log = LOG.load();
-    let Some(lines) = log.as_ref() else { return };
+    let (log, kept) = (LOG.load(), kept::STORE.load());
+    if log.is_none() && kept.is_none() {
+        return;
+    }
     match serde_json::to_vec(entry) {
         Ok(mut line) => {
             line.push(b'\n');
-            lines.push(&line);
+            for lines in log.iter().chain(kept.iter()) {
+                lines.push(&line);
+            }
         }
         Err(error) => tracing::error!(%error, "a security event cannot be written as JSON"),
     }

@@ -295,6 +295,27 @@ impl LimitHit {
     }
 }
 
+/// A request body cannot be kept on disk.
+#[derive(Debug)]
+pub struct SpoolFailed<'a> {
+    /// Why.
+    pub error: &'a std::io::Error,
+    /// Where.
+    pub dir: &'a Path,
+}
+
+impl SpoolFailed<'_> {
+    /// Logs and counts.
+    pub fn emit(self) {
+        static THROTTLE: Throttle = Throttle::new(1);
+        metrics::SPOOL_ERRORS.inc();
+        if THROTTLE.admit() {
+            let dir = self.dir.display();
+            error!(error = %self.error, %dir, "request bodies cannot be kept on disk; those that should be get 503");
+        }
+    }
+}
+
 /// A log of lines cannot be written.
 #[derive(Debug)]
 pub(crate) struct LogFailed<'a> {

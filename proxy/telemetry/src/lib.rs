@@ -13,10 +13,12 @@
 pub mod access;
 pub mod event_log;
 pub mod events;
+pub mod kept;
 mod lines;
 pub mod log;
 pub mod mask;
 pub mod metrics;
 pub mod ring;
+pub mod rules;
 pub mod spans;
 mod throttle;

@@ -1,7 +1,7 @@
 //! Logs of lines: a bounded queue between the requests and the one thread that writes.
 
 use crate::events::LogFailed;
-use crate::metrics::{ACCESS_LOG_DROPPED, EVENT_LOG_DROPPED};
+use crate::metrics::{ACCESS_LOG_DROPPED, EVENT_LOG_DROPPED, EVENTS_KEPT_DROPPED};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use prometheus::IntCounter;
 use std::fs::File;
@@ -31,6 +31,15 @@ pub enum Target {
     Stdout,
     /// A file, appended to; made with mode 0640.
     File(PathBuf),
+    /// A file of so many bytes at most, and beside it the one before: when it is full it takes the place of that.
+    Pair {
+        /// The one that is written.
+        new: PathBuf,
+        /** The one before. */
+        old: PathBuf,
+        /** Bytes of either. */
+        bytes_max: u64,
+    },
 }
 
 /// Which log it is.
@@ -40,6 +49,8 @@ pub(crate) enum Kind {
     Access,
     /// A line a security event.
     Events,
+    /// The same, kept for this node to read again.
+    Kept,
 }
 
 impl Kind {
@@ -48,6 +59,7 @@ impl Kind {
         match self {
             Self::Access => "access-log",
             Self::Events => "event-log",
+            Self::Kept => "event-store",
         }
     }
 
@@ -56,13 +68,14 @@ impl Kind {
         match self {
             Self::Access => &ACCESS_LOG_DROPPED,
             Self::Events => &EVENT_LOG_DROPPED,
+            Self::Kept => &EVENTS_KEPT_DROPPED,
         }
     }
 
     /// Events are rare, and whoever follows them wants them now.
     const fn linger(self) -> Duration {
         match self {
-            Self::Access => LINGER,
+            Self::Access | Self::Kept => LINGER,
             Self::Events => Duration::ZERO,
         }
     }
@@ -288,17 +301,45 @@ struct Sink {
     file: File,
     /// The last write ended inside a line.
     torn: bool,
+    /// Bytes in the file; known only where it has a bound.
+    bytes: u64,
 }
 
 impl Sink {
     fn open(kind: Kind, target: Target) -> io::Result<Self> {
         let file = open(&target)?;
+        let bytes = file.metadata().map_or(0, |about| about.len());
+        // What a crash left may end inside a line.
+        let torn = matches!(target, Target::Pair { .. }) && bytes > 0;
         Ok(Self {
             kind,
             target,
             file,
-            torn: false,
+            torn,
+            bytes,
         })
+    }
+
+    /// Begins a new file before one with a bound would be longer than it may be.
+    fn turn(&mut self, batch: usize) -> io::Result<()> {
+        let Target::Pair {
+            new,
+            old,
+            bytes_max,
+        } = &self.target
+        else {
+            return Ok(());
+        };
+        let batch = u64::try_from(batch).unwrap_or(u64::MAX);
+        if self.bytes == 0 || self.bytes.saturating_add(batch) <= *bytes_max {
+            self.bytes = self.bytes.saturating_add(batch);
+            return Ok(());
+        }
+        std::fs::rename(new, old)?;
+        self.file = open(&self.target)?;
+        self.torn = false;
+        self.bytes = batch;
+        Ok(())
     }
 
     fn reopen(&mut self) {
@@ -307,19 +348,15 @@ impl Sink {
                 self.file = file;
                 self.torn = false;
             }
-            Err(error) => {
-                LogFailed {
-                    kind: self.kind,
-                    error: &error,
-                    lines: 0,
-                }
-                .emit();
-            }
+            Err(error) => self.failed(&error, 0),
         }
     }
 
     /// Writes all of it, or counts the lines that are lost.
     fn write(&mut self, batch: &[u8], lines: usize) {
+        if let Err(error) = self.turn(batch.len()) {
+            return self.failed(&error, lines);
+        }
         let mut rest = batch;
         if self.torn && self.file.write_all(b"\n").is_ok() {
             self.torn = false;
@@ -333,16 +370,19 @@ impl Sink {
                     let done = batch.len() - rest.len();
                     self.torn |= done > 0 && batch.get(done - 1) != Some(&b'\n');
                     let lost = rest.iter().filter(|byte| **byte == b'\n').count();
-                    LogFailed {
-                        kind: self.kind,
-                        error: &error,
-                        lines: lost.min(lines) as u64,
-                    }
-                    .emit();
-                    return;
+                    return self.failed(&error, lost.min(lines));
                 }
             }
         }
+    }
+
+    fn failed(&self, error: &io::Error, lines: usize) {
+        LogFailed {
+            kind: self.kind,
+            error,
+            lines: lines as u64,
+        }
+        .emit();
     }
 }
 
@@ -351,7 +391,7 @@ fn open(target: &Target) -> io::Result<File> {
     match target {
         // A descriptor of its own: std's handle would buffer by line.
         Target::Stdout => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
-        Target::File(path) => File::options()
+        Target::File(path) | Target::Pair { new: path, .. } => File::options()
             .append(true)
             .create(true)
             .mode(0o640)

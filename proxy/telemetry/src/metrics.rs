@@ -155,10 +155,16 @@ metrics! {
     ACCESS_LOG_DROPPED: IntCounter = counter("aegis_access_log_dropped_total", "Access log lines lost");
     /// Lines of the event log lost because the queue was full or the target refused them.
     EVENT_LOG_DROPPED: IntCounter = counter("aegis_event_log_dropped_total", "Event log lines lost");
+    /// Security events that were not written to disk because the queue was full or the disk refused them.
+    EVENTS_KEPT_DROPPED: IntCounter = counter("aegis_events_kept_dropped_total", "Security events a restart will not remember");
     /// Log lines held back because an event came too often.
     LOG_SUPPRESSED: IntCounter = counter("aegis_log_suppressed_total", "Log lines held back because one event came too often");
     /// Bytes of request bodies held for a verdict.
     BODIES_HELD: IntGauge = gauge("aegis_bodies_held_bytes", "Bytes of request bodies held for a verdict");
+    /// Bytes of request bodies on disk.
+    BODIES_SPOOLED: IntGauge = gauge("aegis_bodies_spooled_bytes", "Bytes of request bodies on disk for a verdict");
+    /// Failures to write or read request bodies on disk.
+    SPOOL_ERRORS: IntCounter = counter("aegis_spool_errors_total", "Failures to keep request bodies on disk");
     /// Bans and allows in the table.
     VERDICTS: IntGauge = gauge("aegis_verdicts", "Bans and allows kept");
     /// Bans and allows made or wanted, by who made them (a rule, `operator`) and what became of it: `made`, `refused`.

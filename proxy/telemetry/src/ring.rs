@@ -5,9 +5,9 @@
 
 mod entry;
 
-pub use entry::{By, DATA_MAX, Entry, RULES_MAX, Rule, VALUE_MAX};
+pub use entry::{ALSO_MAX, By, DATA_MAX, Entry, RULES_MAX, Rule, VALUE_MAX};
 
-use crate::event_log;
+use crate::{event_log, rules};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
@@ -135,10 +135,11 @@ impl Ring {
 
 static GLOBAL: LazyLock<Ring> = LazyLock::new(|| Ring::new(ENTRIES_MAX, BYTES_MAX));
 
-/// Keeps an event in the ring of this process, and writes it to the event log if there is one.
+/// Keeps an event in the ring of this process, counts its rules, and writes it where events are written.
 pub fn keep(mut entry: Entry) {
     entry.tame();
     event_log::write(&entry);
+    rules::fired(&entry);
     global().push(entry);
 }
 
@@ -179,6 +180,7 @@ pub(crate) mod tests {
                 severity: "critical".into(),
                 phase: 2,
                 data: String::new(),
+                ..Rule::default()
             }],
             score: 5,
             threshold: 5,

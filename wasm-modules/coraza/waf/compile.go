@@ -18,10 +18,7 @@ import (
 func (c *Config) own() []Seclang { return slices.Concat(c.Before, c.Seclang) }
 
 func compile(c *Config, files int, log debuglog.Logger) (coraza.WAF, error) {
-	w := coraza.NewWAFConfig().WithRootFS(rules.FS{}).WithDirectives(prelude)
-	if log != nil {
-		w = w.WithDebugLogger(log)
-	}
+	w := coraza.NewWAFConfig().WithRootFS(rules.FS{}).WithDebugLogger(log).WithDirectives(prelude)
 	before, own := min(files, len(c.Before)), c.own()
 	place := slices.Index(c.Directives, rules.Core)
 	if place < 0 {

@@ -56,7 +56,8 @@ SecAuditEngine Off`, TextMaxCeiling+1024, TextMaxCeiling+1024, ResponseMaxCeilin
 
 // Engine is one compiled set of rules.
 type Engine struct {
-	waf coraza.WAF
+	waf   coraza.WAF
+	meter *meter
 }
 
 // ParseConfig reads a plugin configuration; empty means the defaults, unknown keys are refused.
@@ -81,9 +82,10 @@ func ParseConfig(data []byte) (*Config, error) {
 
 // NewEngine compiles the rules. An error names the SecLang file, the line and the directive.
 func NewEngine(c *Config) (*Engine, error) {
-	w, err := compile(c, len(c.own()), nil)
+	m := &meter{}
+	w, err := compile(c, len(c.own()), &meterLog{meter: m})
 	if err != nil {
 		return nil, explain(c, err)
 	}
-	return &Engine{waf: w}, nil
+	return &Engine{waf: w, meter: m}, nil
 }

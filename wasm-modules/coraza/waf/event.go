@@ -3,6 +3,7 @@ package waf
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,7 @@ const (
 	eventRulesMax   = 64
 	eventValueMax   = 100
 	eventDataMax    = 200
+	eventAlsoMax    = 16
 	eventMessageMax = 200
 	masked          = "[masked]"
 
@@ -55,6 +57,8 @@ type EventRule struct {
 	Phase    int    `json:"phase"`
 	// Data is what the rule says of the match, its logdata.
 	Data string `json:"data,omitempty"`
+	// Also are further variables it matched.
+	Also []string `json:"also,omitempty"`
 }
 
 // event collects what matched so far. An event that cannot be written does not undo a verdict.
@@ -148,14 +152,20 @@ func describe(m types.MatchedRule) EventRule {
 		if name == "UNKNOWN" {
 			continue
 		}
-		r.Variable, r.Value, r.Data = name, clip(d.Value(), eventValueMax), clip(d.Data(), eventDataMax)
+		variable := name
 		if d.Key() != "" {
-			r.Variable = clip(name+":"+d.Key(), eventValueMax)
+			variable = clip(name+":"+d.Key(), eventValueMax)
 		}
+		if r.Variable != "" {
+			if variable != r.Variable && !slices.Contains(r.Also, variable) && len(r.Also) < eventAlsoMax {
+				r.Also = append(r.Also, variable)
+			}
+			continue
+		}
+		r.Variable, r.Value, r.Data = variable, clip(d.Value(), eventValueMax), clip(d.Data(), eventDataMax)
 		if secret(name, d.Key()) {
 			r.Value = masked
 		}
-		break
 	}
 	for _, d := range m.MatchedDatas() {
 		// What a rule says may hold any of the values it looked at.

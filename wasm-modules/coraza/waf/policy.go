@@ -63,6 +63,8 @@ type Policy struct {
 	RatioMax      int64          `json:"ratio_max"`
 	Response      Response       `json:"response"`
 	ResponseMax   int64          `json:"response_max"`
+	// MeasureEvery has the cost of every rule measured for one request in so many; 0 = for none.
+	MeasureEvery int64 `json:"measure_every"`
 }
 
 // TargetRemove takes one variable, or one key of it, out of a rule's sight.
@@ -130,6 +132,8 @@ func (p *Policy) check() error {
 		return fmt.Errorf("response %q is not off, headers or body", p.Response)
 	case p.ResponseMax < 1 || p.ResponseMax > ResponseMaxCeiling:
 		return fmt.Errorf("response_max %d is not 1 to %d", p.ResponseMax, ResponseMaxCeiling)
+	case p.MeasureEvery < 0:
+		return fmt.Errorf("measure_every %d is below 0", p.MeasureEvery)
 	case len(p.Remove)+len(p.RemoveTargets) > exclusionsMax:
 		return fmt.Errorf("%d exclusions, at most %d", len(p.Remove)+len(p.RemoveTargets), exclusionsMax)
 	}

@@ -20,6 +20,7 @@ func (s *Session) ResponseHeaders(status int, protocol string, headers [][2]stri
 	for _, kv := range headers {
 		s.tx.AddResponseHeader(kv[0], kv[1])
 	}
+	s.measured()
 	s.tx.ProcessResponseHeaders(status, protocol)
 	if v, blocked := s.interrupted(3); blocked {
 		return v, false, nil
@@ -64,6 +65,7 @@ func (s *Session) ResponseBody(from io.Reader, end bool) (v Verdict, judged bool
 
 func (s *Session) judgeResponse() (Verdict, error) {
 	s.response.judged = true
+	s.measured()
 	if _, err := s.tx.ProcessResponseBody(); err != nil {
 		return Verdict{}, fmt.Errorf("response body: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 	"github.com/corazawaf/coraza/v3/types"
@@ -71,6 +72,9 @@ type Session struct {
 	bodyErr  error
 	partly   *partly
 	response responseState
+	meter    *meter
+	// costs of the rules, if this request is one that is measured.
+	costs map[int]time.Duration
 }
 
 // Begin opens a transaction for a request and judges its head (phase 1).
@@ -79,7 +83,11 @@ func (e *Engine) Begin(h *Head, p *Policy) (*Session, Verdict, error) {
 	if !ok {
 		return nil, Verdict{}, errors.New("this Coraza's transactions cannot take a policy")
 	}
-	s := &Session{tx: tx, policy: p, codings: codings(h.Headers)}
+	s := &Session{tx: tx, policy: p, codings: codings(h.Headers), meter: e.meter}
+	if p.measures() {
+		s.costs = make(map[int]time.Duration)
+	}
+	s.measured()
 	if tx.IsRuleEngineOff() {
 		return nil, Verdict{}, errors.New("the rule engine is off")
 	}
@@ -153,6 +161,7 @@ func (s *Session) NoRequestBody() (Verdict, error) {
 
 // judgeRequest runs phase 2 over what was fed.
 func (s *Session) judgeRequest() (Verdict, error) {
+	s.measured()
 	if _, err := s.tx.ProcessRequestBody(); err != nil {
 		return Verdict{}, fmt.Errorf("request body: %w", err)
 	}
@@ -172,6 +181,7 @@ func (s *Session) End() (event []byte, err error) {
 	if s == nil || s.tx == nil {
 		return nil, nil
 	}
+	s.measured()
 	s.tx.ProcessLogging()
 	if s.matchedSince() {
 		event = s.event(actionDetect, 5, 0, false)

@@ -116,7 +116,7 @@ fn price_text(price: &Price, text: &mut String) {
         .collect();
     line!(
         text,
-        "waf profile with {}: {:.1} s to start, {} MiB for each of its instances (one a plugin thread)",
+        "waf profile with {}: {:.1} s to make ready after an edit, {} MiB for each of its instances (one a plugin thread; what they do not write to is there once)",
         files.join(", "),
         price.start.as_secs_f64(),
         mib(price)

@@ -1,6 +1,7 @@
 //! `aegis explain`: what happens to a URL and why, or why a request was stopped.
 
 use super::client;
+use super::waf::Exclusion;
 use crate::admin_client::Answer;
 use crate::cli::{EX_CONFIG, EX_USAGE, Explain, Output};
 use crate::explain;
@@ -247,16 +248,16 @@ fn request_text(value: &Value) -> String {
             e.micros as f64 / 1000.0
         );
     }
-    let targets: Vec<_> = e
-        .heaviest()
-        .filter(|rule| !UNINSPECTED.contains(&rule.id))
-        .map(|rule| format!("\"{}:{}\"", rule.id, tame(&rule.variable)))
-        .collect();
-    if !targets.is_empty() {
+    if let Ok(exclusion) = Exclusion::of(&e) {
         line!(
             out,
-            "  let it through next time:  waf: {{ exclude_targets: [{}] }}",
-            targets.join(", ")
+            "  let it through next time:  {}",
+            tame(&exclusion.line())
+        );
+        line!(
+            out,
+            "                             aegis waf exclude {}",
+            tame(&e.request_id)
         );
     }
     out
@@ -270,10 +271,6 @@ fn limit_text(e: &Entry, out: &mut String) {
     line!(out, "  request {}", tame(&e.request_id));
     line!(out, "  site    {} ({})", tame(&e.site), tame(&e.route));
 }
-
-/// Rules that refuse what could not be inspected (a body that does not parse, more arguments than are looked at):
-/// without them the rest would pass unseen, so no remedy names them.
-const UNINSPECTED: [u32; 6] = [200_002, 200_003, 200_004, 200_005, 200_007, 200_009];
 
 #[cfg(test)]
 mod tests {

@@ -65,6 +65,7 @@ fn text(status: &Value) -> String {
     let mut out = String::new();
     head(status, &mut out);
     traffic(&status["node"], &mut out);
+    plugins(&status["node"], &mut out);
     organs(&status["node"], &mut out);
     out
 }
@@ -157,6 +158,45 @@ fn traffic(node: &Value, out: &mut String) {
     }
 }
 
+/// Plugins: those that are not ready, and those whose instances are no copies though they should be, by name.
+fn plugins(node: &Value, out: &mut String) {
+    let all = list(node, "/plugins");
+    if all.is_empty() {
+        return;
+    }
+    let ready = all.iter().filter(|plugin| plugin["state"] == "ready");
+    let image: u64 = all.iter().filter_map(|p| p["image_mib"].as_u64()).sum();
+    line!(
+        out,
+        "plugins   {}/{} ready, snapshots of {image} MiB",
+        ready.count(),
+        all.len()
+    );
+    for plugin in all {
+        let name = tame(str_at(plugin, "/plugin"));
+        match str_at(plugin, "/state") {
+            "preparing" => line!(
+                out,
+                "          {name}: {} for {}",
+                tame(str_at(plugin, "/stage")),
+                span(u64_at(plugin, "/seconds")),
+            ),
+            "failed" => line!(
+                out,
+                "          {name}: failed at {}: {}",
+                str_at(plugin, "/at"),
+                tame(str_at(plugin, "/reason")),
+            ),
+            _ if plugin["no_snapshot"].is_string() => line!(
+                out,
+                "          {name}: no snapshot, each instance is configured by itself: {}",
+                tame(str_at(plugin, "/no_snapshot")),
+            ),
+            _ => {}
+        }
+    }
+}
+
 fn organs(node: &Value, out: &mut String) {
     let servers: Vec<&Value> = list(node, "/pools")
         .iter()
@@ -211,6 +251,12 @@ mod tests {
                 "connections": 3,
                 "cache": { "hits": 90, "requests": 100, "objects": 7, "bytes": 3_145_728, "bytes_max": 268_435_456 },
                 "waf": { "clean": 190, "block": 4 },
+                "plugins": [
+                    { "plugin": "waf", "id": "8f14e45f", "state": "ready", "image_mib": 39, "made": "cached" },
+                    { "plugin": "bots", "id": "1c1d", "state": "ready", "no_snapshot": "unsupported `table.set`" },
+                    { "plugin": "waf", "id": "", "state": "preparing", "stage": "compiling", "seconds": 4 },
+                    { "plugin": "old", "id": "", "state": "failed", "at": "2026-11-20T18:04:11Z", "reason": "own.conf:2: bad" },
+                ],
                 "pools": [{ "name": "api", "servers": [{ "server": "a:1", "up": true }, { "server": "b:1", "up": false }] }],
                 "certificates": [{ "days_left": 29 }, { "days_left": 80 }],
             },
@@ -222,6 +268,10 @@ mod tests {
             "5xx 0.5 %   p50 \u{2264} 2.5 ms  p99 \u{2264} 50 ms",
             "hits 90.0 %   7 objects, 3 MiB of 256",
             "blocked 4",
+            "plugins   2/4 ready, snapshots of 39 MiB",
+            "bots: no snapshot, each instance is configured by itself: unsupported",
+            "waf: compiling for 4 s",
+            "old: failed at 2026-11-20T18:04:11Z: own.conf:2: bad",
             "origins   1/2 healthy",
             "down: b:1 of pool api",
             "2 certificates, the first ends in 29 d",

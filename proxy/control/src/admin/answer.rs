@@ -1,7 +1,7 @@
 //! Paths and their answers.
 
 use super::who::{Peer, admit};
-use super::{Ask, write};
+use super::{Ask, waf, write};
 use crate::orders::Wanted;
 use crate::state::Phase;
 use aegis_settings::model::AdminRole;
@@ -110,9 +110,10 @@ fn read<B>(request: &Request<B>, ask: &Ask, access: Access, peer: Peer) -> Answe
             ),
         },
         "/verdicts" => verdicts(request, ask),
+        "/waf/top" => waf::top(request),
         _ => problem(
             StatusCode::NOT_FOUND,
-            "here are /status, /events, /explain, /why, /verdicts, /metrics, /livez and /readyz, and for POST /ban, /allow and /unban",
+            "here are /status, /events, /explain, /why, /verdicts, /waf/top, /metrics, /livez and /readyz, and for POST /ban, /allow and /unban",
         ),
     }
 }
@@ -186,7 +187,7 @@ fn events<B>(request: &Request<B>) -> Answer {
     }
 }
 
-fn parameter<B>(request: &Request<B>, name: &str) -> Option<String> {
+pub(super) fn parameter<B>(request: &Request<B>, name: &str) -> Option<String> {
     let query = request.uri().query()?;
     form_urlencoded::parse(query.as_bytes())
         .find(|(key, _)| key == name)

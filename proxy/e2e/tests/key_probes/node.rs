@@ -115,6 +115,17 @@ rows! {
         });
         assert_eq!(there, [0, 1]);
     }
+    "node.log.events_kept" a_restart_remembers_them {
+        let origin = Origin::start(|_| Reply::text("hello"));
+        let found = [json!("64MiB"), json!(0)].map(|kept| {
+            let mut aegis = Aegis::before(&origin).waf().set("node.log.events_kept", kept).start();
+            let id = aegis.get("/?q=1%27%20OR%20%271%27=%271%27--%20").header("x-request-id").to_owned();
+            aegis.restart_orderly();
+            aegis.wait_ready();
+            aegis.admin(&format!("/events?request={id}"))["status"] == 403
+        });
+        assert_eq!(found, [true, false]);
+    }
     "node.log.level" less_severe_lines_are_left_out {
         let said = each("node.log.level", [json!("info"), json!("error")], |aegis, _| aegis.output().contains("settings are live"));
         assert_eq!(said, [true, false]);
@@ -296,6 +307,17 @@ rows! {
         let with = |builder| super::plugins::with_busy(builder).set("node.plugins.threads", 1);
         assert_eq!(each_of(with, "node.plugins.wait_max", [json!("1ms"), json!("60s")], |aegis, _| fails(aegis)), [true, false]);
     }
+    "node.plugins.requests_per_instance" then_a_fresh_copy_takes_over {
+        let with = |builder: Builder| builder.set("sites[0].waf", json!({ "mode": "block" })).set("node.plugins.threads", 1);
+        let ended = each_of(with, "node.plugins.requests_per_instance", [json!(2), json!(64)], |aegis, _| {
+            for _ in 0..5 {
+                let answer = aegis.curl("/").header("User-Agent: Mozilla/5.0").header("Accept: */*").send();
+                assert_eq!(answer.status, 200);
+            }
+            aegis.metrics().sum("aegis_plugin_instances_ended_total", &["requests"])
+        });
+        assert!(ended[0] >= 2.0 && ended[1] < 1.0, "{ended:?}");
+    }
     "node.bodies_held_max" more_bodies_than_that_are_refused {
         let with = |builder: Builder| builder.set("sites[0].waf", json!({ "mode": "block", "held_max": "1MiB" }));
         let statuses = each_of(with, "node.bodies_held_max", [json!("1MiB"), json!("64MiB")], |aegis, _| {
@@ -306,6 +328,19 @@ rows! {
             eventually("half of a body is held", || (aegis.metrics().sum("aegis_bodies_held_bytes", &[]) > 700e3).then_some(()));
             let upload = aegis.curl("/upload").arg(&["-F", "file=@-;filename=a.bin"]).header("User-Agent: a");
             upload.stdin(vec![7; 600_000]).send().status
+        });
+        assert_eq!(statuses, [503, 200]);
+    }
+    "node.bodies_spooled_max" more_bodies_on_disk_than_that_are_refused {
+        let waf = json!({ "mode": "block", "body_mode": "spool", "held_max": "4MiB" });
+        let with = |builder: Builder| builder.set("sites[0].waf", waf.clone());
+        let statuses = each_of(with, "node.bodies_spooled_max", [json!("4MiB"), json!("64MiB")], |aegis, _| {
+            let mut part = aegis.raw();
+            part.send("POST /part HTTP/1.1\r\nHost: a\r\nContent-Length: 3500000\r\n\r\n");
+            part.send(vec![b'x'; 3_000_000]);
+            eventually("a part of a body is on disk", || (aegis.metrics().sum("aegis_bodies_spooled_bytes", &[]) > 2e6).then_some(()));
+            let upload = aegis.curl("/upload").arg(&["-F", "file=@-;filename=a.bin"]).header("User-Agent: a");
+            upload.stdin(vec![7; 3_000_000]).send().status
         });
         assert_eq!(statuses, [503, 200]);
     }

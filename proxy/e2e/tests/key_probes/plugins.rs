@@ -81,6 +81,26 @@ rows! {
         });
         assert_eq!(bodies, ["site", "plugin"]);
     }
+    "plugins.*.instances" what_it_remembers_stays_or_goes {
+        // Says how many requests it has seen, as a letter.
+        let guest = Guest {
+            request: "(i32.store8 (i32.const 16) (i32.add (i32.load8_u (i32.const 16)) (i32.const 1))) (global.set $length (i32.const 1)) \
+                (drop (call $respond (i32.const 200) (i32.const 0) (i32.const 0) (global.get $text) (global.get $length) (i32.const 0) (i32.const 0) (i32.const -1))) i32.const 1",
+            ..Guest::default()
+        };
+        let texts = ["shared", "per_request", "per_filter"].map(|instances| {
+            let origin = origin();
+            let aegis = with(Aegis::before(&origin), "probe", guest, &json!({ "instances": instances }));
+            let aegis = aegis.set("node.plugins.threads", 1).start();
+            // The probe before the settings came into force was the first one.
+            let texts = [aegis.get("/").text(), aegis.get("/").text()];
+            let standing = aegis.admin("/status")["node"]["plugins"][0].clone();
+            assert_eq!(standing["state"], "ready", "{standing}");
+            assert_eq!(standing["image_mib"].is_number(), instances != "shared", "{standing}");
+            texts
+        });
+        assert_eq!(texts, [["r", "s"], ["q", "q"], ["q", "q"]]);
+    }
     "plugins.*.config" it_is_handed_over {
         let guest = Guest { configure: KEEP_CONFIGURATION, request: ANSWER, ..Guest::default() };
         let texts = each(guest, &json!({}), "config", [json!("one"), json!("two")]).map(|answer| answer.text());

@@ -1,7 +1,7 @@
 //! `waf:` of profiles, sites and routes: all of it in one process, a site for each value, as sites are data to the WAF.
 
 use super::{PLACES, Place};
-use aegis_testkit::{Aegis, Answer, Curl, Origin, Reply};
+use aegis_testkit::{Aegis, Answer, Curl, Origin, Reply, eventually};
 use e2e::load;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -152,7 +152,11 @@ fn table() -> Vec<Row> {
 }
 
 pub(crate) fn rows() -> Vec<String> {
-    let keys = table().into_iter().map(|row| row.key).chain(["on_error"]);
+    let keys =
+        table()
+            .into_iter()
+            .map(|row| row.key)
+            .chain(["on_error", "measure_every", "body_mode"]);
     let keys = keys.flat_map(|key| PLACES.map(|place| place.path("waf", key)));
     keys.chain([
         "sites[].waf.profile".to_owned(),
@@ -301,6 +305,37 @@ fn a_profile_is_chosen_by_site_and_by_route() {
 }
 
 #[test]
+fn body_mode_says_whether_an_origin_hears_of_a_blocked_upload() {
+    let (mut sites, mut profiles, mut asked) = (Vec::new(), Map::new(), Vec::new());
+    for place in PLACES {
+        for mode in ["hold", "spool"] {
+            let (name, origin) = (format!("{place:?}-{mode}").to_lowercase(), origin());
+            let (host, values) = (format!("{name}.test"), json!({ "body_mode": mode }));
+            sites.push(place.site("waf", &values, &host, &origin.url(), &name));
+            if matches!(place, Place::Profile) {
+                profiles.insert(name, values);
+            }
+            asked.push((host, mode, origin));
+        }
+    }
+    let aegis = Aegis::before(&asked[0].2)
+        .set("profiles.waf", profiles)
+        .set("sites", sites)
+        .start();
+    for (host, mode, origin) in asked {
+        let attack = ["-F", "q=1' UNION SELECT password FROM users-- "];
+        let blocked = upload(asking(&aegis, &host).to("/up").arg(&attack), 200 << 10);
+        assert_eq!(blocked.status, 403, "{host}");
+        assert_eq!(origin.connections() == 0, mode == "spool", "{host}");
+        assert_eq!(
+            upload(asking(&aegis, &host), 200 << 10).status,
+            200,
+            "{host}"
+        );
+    }
+}
+
+#[test]
 fn on_error_denies_or_allows_when_the_sandbox_has_no_room() {
     let origin = origin();
     let (mut sites, mut profiles, mut hosts) = (Vec::new(), Map::new(), Vec::new());
@@ -334,5 +369,39 @@ fn on_error_denies_or_allows_when_the_sandbox_has_no_room() {
         let seen = load::http1(&url, &host, 200, 50);
         assert_eq!(seen.failed > 0, denies, "{host}: {seen:?}");
         assert_eq!(seen.other, 0, "{host}: {seen:?}");
+    }
+}
+
+#[test]
+fn rules_are_measured_of_one_request_in_so_many() {
+    let origin = origin();
+    for place in PLACES {
+        let measured = [0, 1].map(|every| {
+            let values = json!({ "measure_every": every });
+            let mut builder = Aegis::before(&origin).set(
+                "sites",
+                json!([place.site("waf", &values, "a.test", &origin.url(), "measured")]),
+            );
+            if matches!(place, Place::Profile) {
+                builder = builder.set("profiles.waf", json!({ "measured": values }));
+            }
+            let aegis = builder.start();
+            for _ in 0..3 {
+                assert_eq!(asking(&aegis, "a.test").send().status, 200);
+            }
+            // Told after the answer.
+            let measured = || aegis.admin("/waf/top?by=cost")["measured"].as_u64();
+            if every == 1 {
+                eventually("three requests are measured", || {
+                    (measured() == Some(3)).then_some(())
+                });
+                let top = aegis.admin("/waf/top?by=cost&limit=1000");
+                let rules = top["rules"].as_array().unwrap();
+                assert!(rules.len() > 200, "{top:#}");
+                assert!(rules[0]["micros"].as_f64() >= rules[1]["micros"].as_f64());
+            }
+            measured()
+        });
+        assert_eq!(measured, [Some(0), Some(3)], "{place:?}");
     }
 }

@@ -129,7 +129,9 @@ impl Inspection {
         }
         match &mut self.held {
             Held::Nothing | Held::Judged => {
-                if let Some(new) = &self.new_body {
+                // What was kept comes as it has become.
+                let replaced = self.new_body.as_ref().filter(|_| !self.kept.was_read());
+                if let Some(new) = replaced {
                     // The client's body was read to its end: it comes in one piece, and this takes its place.
                     *chunk = if end {
                         Some(new.clone())

@@ -1,4 +1,4 @@
-//! Bounds that all requests share: bytes of bodies held for a verdict, and worker threads given to response bodies.
+//! Bounds that all requests share: bytes of bodies held for a verdict, in memory and on disk, and worker threads given to response bodies.
 
 use super::SHORT_MAX;
 use aegis_identity::source;
@@ -11,12 +11,38 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// `node.bodies_held_max`, of which a site may use a half and a source an eighth, each at least one request's worth. How
-/// long a body may take what it has taken is the door's business, which sees to it that every body comes to an end.
+/// What is counted: the names of its bounds, and its gauge.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    all: &'static str,
+    site: &'static str,
+    source: &'static str,
+    count: fn(i64),
+}
+
+/// Bodies in memory.
+pub(crate) const HELD: Kind = Kind {
+    all: "node.bodies_held_max",
+    site: "node.bodies_held_max/site",
+    source: "node.bodies_held_max/source",
+    count: |bytes| metrics::BODIES_HELD.add(bytes),
+};
+
+/// Bodies on disk.
+pub(crate) const SPOOLED: Kind = Kind {
+    all: "node.bodies_spooled_max",
+    site: "node.bodies_spooled_max/site",
+    source: "node.bodies_spooled_max/source",
+    count: |bytes| metrics::BODIES_SPOOLED.add(bytes),
+};
+
+/// A bound of which a site may use a half and a source an eighth, each at least one request's worth. How long a body may
+/// take what it has taken is the door's business, which sees to it that every body comes to an end.
 ///
 /// Sites and sources are remembered while they hold something, so there are no more of them than connections.
 #[derive(Debug)]
 pub(crate) struct Budget {
+    kind: Kind,
     max: u64,
     used: Mutex<Used>,
 }
@@ -58,8 +84,9 @@ pub(crate) struct Permit {
 }
 
 impl Budget {
-    pub(crate) fn new(max: u64) -> Arc<Self> {
+    pub(crate) fn new(kind: Kind, max: u64) -> Arc<Self> {
         Arc::new(Self {
+            kind,
             max,
             used: Mutex::default(),
         })
@@ -79,11 +106,11 @@ impl Budget {
         let mut used = self.used.lock();
         let fits = |used: u64, max: u64| used.checked_add(bytes).filter(|&sum| sum <= max);
         let share = |part: u64| (self.max / part).max(payer.least);
-        let all = fits(used.all, self.max).ok_or("node.bodies_held_max")?;
+        let all = fits(used.all, self.max).ok_or(self.kind.all)?;
         let of_site = used.sites.get(&payer.site).copied().unwrap_or(0);
-        let of_site = fits(of_site, share(2)).ok_or("node.bodies_held_max/site")?;
+        let of_site = fits(of_site, share(2)).ok_or(self.kind.site)?;
         let of_source = used.sources.get(&payer.source).copied().unwrap_or(0);
-        let of_source = fits(of_source, share(8)).ok_or("node.bodies_held_max/source")?;
+        let of_source = fits(of_source, share(8)).ok_or(self.kind.source)?;
         used.all = all;
         used.sites.insert(Arc::clone(&payer.site), of_site);
         used.sources.insert(payer.source, of_source);
@@ -98,7 +125,7 @@ impl Budget {
     }
 
     #[cfg(test)]
-    fn is_untouched(&self) -> bool {
+    pub(crate) fn is_untouched(&self) -> bool {
         let used = self.used.lock();
         used.all == 0 && used.sites.is_empty() && used.sources.is_empty()
     }
@@ -125,7 +152,7 @@ impl Permit {
             return false;
         }
         self.bytes += bytes;
-        metrics::BODIES_HELD.add(bytes.cast_signed());
+        (self.budget.kind.count)(bytes.cast_signed());
         true
     }
 
@@ -137,10 +164,16 @@ impl Permit {
 
     /// Gives everything back.
     pub(crate) fn release(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        if bytes > 0 {
-            self.budget.give_back(&self.payer, bytes);
-            metrics::BODIES_HELD.sub(bytes.cast_signed());
+        self.shrink_to(0);
+    }
+
+    /// Gives back what is more than `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let more = self.bytes.saturating_sub(bytes as u64);
+        if more > 0 {
+            self.bytes -= more;
+            self.budget.give_back(&self.payer, more);
+            (self.budget.kind.count)(-more.cast_signed());
         }
     }
 }
@@ -194,7 +227,8 @@ impl Drop for Passage<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, Gate, Payer};
+    use super::{Budget, Gate, HELD, Payer, Permit};
+    use std::sync::Arc;
     use std::time::Duration;
 
     fn payer(site: &str, client: &str, most: u64) -> Payer {
@@ -205,9 +239,13 @@ mod tests {
         }
     }
 
+    fn b_again(budget: &Arc<Budget>) -> Permit {
+        budget.permit(payer("b", "192.0.2.9", 100))
+    }
+
     #[test]
     fn the_budget_is_shared_and_given_back() {
-        let budget = Budget::new(100);
+        let budget = Budget::new(HELD, 100);
         let alone = |n| budget.permit(payer(&format!("{n}"), &format!("192.0.2.{n}"), 100));
         let (mut a, mut b) = (alone(1), alone(2));
         assert!(a.grow(60) && b.grow(40));
@@ -215,13 +253,16 @@ mod tests {
         drop(b);
         assert!(a.grow_to(100) && a.grow_to(50));
         assert!(!a.grow_to(101) && !a.grow(usize::MAX));
+        a.shrink_to(30);
+        a.shrink_to(40);
+        assert!(b_again(&budget).grow(70) && !b_again(&budget).grow(71));
         a.release();
         assert!(budget.is_untouched());
     }
 
     #[test]
     fn a_site_has_half_of_it_and_a_source_an_eighth() {
-        let budget = Budget::new(800);
+        let budget = Budget::new(HELD, 800);
         let permit = |site, client| budget.permit(payer(site, client, 0));
         let sources = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"];
         let mut held: Vec<_> = sources.map(|source| permit("a", source)).into();
@@ -242,14 +283,14 @@ mod tests {
 
     #[test]
     fn one_request_as_long_as_its_route_allows_always_fits() {
-        let budget = Budget::new(800);
+        let budget = Budget::new(HELD, 800);
         let mut one = budget.permit(payer("a", "192.0.2.1", 700));
         assert!(one.grow(700) && !one.grow(1));
     }
 
     #[test]
     fn addresses_of_one_network_are_one_source() {
-        let budget = Budget::new(800);
+        let budget = Budget::new(HELD, 800);
         let permit = |client| budget.permit(payer("a", client, 0));
         let mut one = permit("2001:db8::1");
         assert!(one.grow(100));

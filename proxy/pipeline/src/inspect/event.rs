@@ -4,10 +4,12 @@ use crate::ctx::Ctx;
 use crate::fault::Fault;
 use crate::inspect::plan::Inspector;
 use crate::snapshot::Routed;
+use crate::waf;
 use aegis_plugins::{ForeignEvent, LateEvent, RequestHead};
 use aegis_telemetry::events::WafEvent;
 use aegis_telemetry::metrics::WafVerdict;
 use aegis_telemetry::ring::{self, By, Entry, Rule};
+use aegis_telemetry::rules;
 use aegis_verdicts::FaultKind;
 use pingora_proxy::Session;
 use serde::Deserialize;
@@ -30,7 +32,12 @@ struct Message {
     message: String,
     rules: Vec<Rule>,
     by: Option<Box<By>>,
+    /// What each rule of a measured request took, in nanoseconds.
+    costs: Vec<(u32, u64)>,
 }
+
+/// The action of a message that only tells what rules cost.
+const COSTS: &str = "costs";
 
 /// Writes down what the module said; what does not read as a message is nothing the module could be held to.
 pub(crate) fn record(
@@ -48,6 +55,12 @@ pub(crate) fn record(
                 continue;
             }
         };
+        if message.action == COSTS {
+            if inspector.is_waf {
+                rules::measured(&message.costs);
+            }
+            continue;
+        }
         let verdict = match message.action.as_str() {
             "block" => WafVerdict::Block,
             "limit" => WafVerdict::Limit,
@@ -117,7 +130,9 @@ pub(crate) fn begun(ctx: &Ctx) -> Entry {
 /// Keeps why a request was stopped by a limit or a fault of inspection, where no module said it.
 pub(crate) fn stopped(session: &Session, ctx: &Ctx, fault: Fault) {
     let action = match fault {
-        Fault::BodyTooLarge | Fault::BodyEncoding | Fault::BodiesHeld => "limit",
+        Fault::BodyTooLarge | Fault::BodyEncoding | Fault::BodiesHeld | Fault::BodiesSpooled => {
+            "limit"
+        }
         Fault::PluginFailed => "fault",
         _ => return,
     };
@@ -134,6 +149,11 @@ pub(crate) fn stopped(session: &Session, ctx: &Ctx, fault: Fault) {
         (Fault::BodiesHeld, _) => (
             "",
             "bodies that wait for a verdict have used up node.bodies_held_max, or this site's or client's share of it"
+                .to_owned(),
+        ),
+        (Fault::BodiesSpooled, _) => (
+            "",
+            "bodies on disk have used up node.bodies_spooled_max, or this site's or client's share of it, or the disk failed (aegis_spool_errors_total)"
                 .to_owned(),
         ),
         _ => ("", too_large(routed)),
@@ -184,6 +204,12 @@ pub fn late(event: LateEvent) {
     let Ok(message) = serde_json::from_slice::<Message>(&event.event.data) else {
         return;
     };
+    if message.action == COSTS {
+        if &*event.plugin == waf::NAME {
+            rules::measured(&message.costs);
+        }
+        return;
+    }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let head = &event.head;
     ring::keep(Entry {

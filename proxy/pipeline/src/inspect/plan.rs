@@ -3,7 +3,7 @@
 use crate::waf;
 use aegis_plugins::{Plugin, Properties};
 use aegis_settings::model::{self, Inspect, OnError, PluginStage};
-use aegis_settings::resolved::{OverLimit, Route, WafMode};
+use aegis_settings::resolved::{BodyMode, OverLimit, Route, WafMode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -70,6 +70,8 @@ pub(crate) struct BodyRules {
     pub(crate) stream_above: Option<u64>,
     /// Whoever reads bodies only watches: what cannot be held passes.
     pub(crate) watched: bool,
+    /// No origin is asked before the whole body was judged.
+    pub(crate) spooled: bool,
     /// The most that one request may have to hold, of its body or of the answer's.
     pub(crate) held_most: u64,
 }
@@ -124,12 +126,17 @@ impl RouteInspection {
             }
         }
         let all = || before_cache.iter().chain(&before_origin);
+        plan.body.watched = all().filter(|i| i.reads_body).all(|i| i.watches);
+        if route.waf.body_mode == BodyMode::Spool && !plan.body.watched {
+            plan.body.spooled = true;
+            // Only a WAF that watches lets long bodies pass here (`aegis-settings` sees to it); another plugin may refuse.
+            plan.body.stream_above = None;
+        }
         let response_most = all()
             .filter(|i| i.response == Inspect::Body)
             .map(|i| i.response_max);
         let request_most = plan.body.reject_above.max(plan.body.stream_above);
         plan.body.held_most = response_most.chain(request_most).max().unwrap_or(0);
-        plan.body.watched = all().filter(|i| i.reads_body).all(|i| i.watches);
         plan.reads_responses = all().any(|i| i.response == Inspect::Body);
         plan.reads_bodies = all().any(|i| i.reads_body);
         plan.before_cache = before_cache.into();

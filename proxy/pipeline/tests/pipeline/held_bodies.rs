@@ -8,7 +8,7 @@ use crate::support::settings::{Sites, pool, route, to};
 use crate::support::{Answer, Node};
 use aegis_pipeline::Plugins;
 use aegis_settings::model::OnError;
-use aegis_settings::resolved::{OverLimit, Route, Waf, WafMode};
+use aegis_settings::resolved::{BodyMode, OverLimit, Route, Waf, WafMode};
 use aegis_telemetry::metrics;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -241,13 +241,28 @@ async fn an_origin_that_answers_first_and_reads_later_is_a_fault_and_no_hang() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_body_that_trickles_is_ended_by_the_door_whatever_reads_it() {
     let (origin, guard) = (Origin::ok("fine").await, Guard::new());
-    let node = Node::serving(with_waf(origin.address, waf_on(), guard.as_waf())).await;
-    let address = node.also_behind_hasty_door();
+    let serving = async |body_mode| {
+        let waf = Waf {
+            body_mode,
+            ..waf_on()
+        };
+        Node::serving(with_waf(origin.address, waf, guard.as_waf())).await
+    };
+    let (holding, spooling) = (
+        serving(BodyMode::Hold).await,
+        serving(BodyMode::Spool).await,
+    );
+    let (hold, spool) = (
+        holding.also_behind_hasty_door(),
+        spooling.also_behind_hasty_door(),
+    );
     // Read before an origin is chosen, and held on the way to it.
-    for framing in [
-        "Content-Length: 50000",
-        "Content-Length: 5000000",
-        "Transfer-Encoding: chunked",
+    for (address, framing) in [
+        (hold, "Content-Length: 50000"),
+        (spool, "Content-Length: 5000000"),
+        (spool, "Transfer-Encoding: chunked"),
+        (hold, "Content-Length: 5000000"),
+        (hold, "Transfer-Encoding: chunked"),
     ] {
         let mut client = connect(address).await;
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");

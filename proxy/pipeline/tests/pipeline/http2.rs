@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
 /// A client on one connection.
-async fn client(address: SocketAddr) -> SendRequest<Bytes> {
+pub(crate) async fn client(address: SocketAddr) -> SendRequest<Bytes> {
     let socket = TcpStream::connect(address).await.expect("connects");
     let (client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
     tokio::spawn(connection);
@@ -20,7 +20,7 @@ async fn client(address: SocketAddr) -> SendRequest<Bytes> {
 }
 
 /// Status and body of the answer to a request with this body, sent in pieces; a length is announced if `sized`.
-async fn ask(
+pub(crate) async fn ask(
     client: &mut SendRequest<Bytes>,
     url: &str,
     body: &[u8],

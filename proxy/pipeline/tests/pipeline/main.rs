@@ -14,5 +14,6 @@ mod limits;
 mod log;
 mod plugins;
 mod proxying;
+mod spooled_bodies;
 mod support;
 mod verdicts;

@@ -109,10 +109,11 @@ pub(super) fn set(
             (RESPONSE_BODY, Phase::ResponseBody) => &mut stream.response_body,
             _ => return Err(Status::BadArgument.into()),
         };
+        let old = body.len();
+        let replaced = index(len).min(old - index(start).min(old));
+        let new = old - replaced + with.len();
         // A body may always be replaced by a shorter one.
-        if with.len() > max
-            || (body.len() + with.len() > max && with.len() > index(len).min(body.len()))
-        {
+        if new > max && new > old {
             crate::limits::hit("plugin_body");
             return Err(Status::BadArgument.into());
         }

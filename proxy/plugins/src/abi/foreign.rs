@@ -33,15 +33,20 @@ pub(super) fn call_foreign_function(
             .find(|known| known.as_bytes() == name)
             .ok_or(Status::NotFound)?;
         let data = copy(memory, argument, argument_len, EVENTS_BYTES_MAX)?;
+        // Nothing comes back; a caller that wants nothing passes null for both places.
+        let wants = ptr_at != 0 || len_at != 0;
+        if wants {
+            slice(memory, ptr_at, 4)?;
+            slice(memory, len_at, 4)?;
+        }
         let stream = state.stream_mut().ok_or(Status::BadArgument)?;
         if !stream.add_event(ForeignEvent { name, data }) {
             return Err(Status::InternalFailure.into());
         }
-        // Nothing comes back; a caller that wants nothing passes null for both places.
-        if ptr_at == 0 && len_at == 0 {
-            return Ok(());
+        if wants {
+            give_bytes(&mut call, &[], (ptr_at, len_at))?;
         }
-        give_bytes(&mut call, &[], (ptr_at, len_at))
+        Ok(())
     };
     answer(act())
 }

@@ -87,7 +87,7 @@ pub(super) fn http_call(
     answer(act())
 }
 
-/// `:method`, `:path` and `:authority` must be there, as in Envoy.
+/// `:method`, `:path` and `:authority` must be there, as in Envoy, and none twice.
 struct Head {
     method: Bytes,
     path: Bytes,
@@ -117,7 +117,9 @@ impl Head {
                 }
                 _ => return Err(Status::BadArgument.into()),
             };
-            *place = Some(value);
+            if place.replace(value).is_some() {
+                return Err(Status::BadArgument.into());
+            }
         }
         Ok(Self {
             method: method.ok_or(Status::BadArgument)?,

@@ -3,6 +3,7 @@
 use crate::limits::LOG_LINE_MAX;
 use crate::memory::{Call, Halt, Status, answer, index, put_u32, slice, view};
 use crate::state::State;
+use std::borrow::Cow;
 use tracing::{debug, error, info, warn};
 
 const TRACE: i32 = 0;
@@ -18,6 +19,7 @@ pub(crate) fn write(state: &mut State, level: i32, line: &str) {
     if line.is_empty() {
         return;
     }
+    let line = &*in_one_line(line);
     state.remember(line);
     if level <= DEBUG && !tracing::enabled!(tracing::Level::DEBUG) {
         return;
@@ -32,6 +34,26 @@ pub(crate) fn write(state: &mut State, level: i32, line: &str) {
         WARN => warn!(plugin, "{line}"),
         _ => error!(plugin, "{line}"),
     }
+}
+
+/// The text with what would end a line of the log, or steer a terminal, spelled out: a module speaks for itself only.
+fn in_one_line(text: &str) -> Cow<'_, str> {
+    let spelled = |c: char| {
+        c.is_control() && c != '\t'
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(spelled) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if spelled(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// Guest bytes as a line of bounded length.
@@ -104,4 +126,18 @@ pub(super) fn gather(memory: &[u8], list: i32, count: i32) -> Option<(u32, Vec<u
         all.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
     Some((total, all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_module_cannot_pass_for_another_or_steer_a_terminal() {
+        assert_eq!(in_one_line("tab\tand ünïcode"), "tab\tand ünïcode");
+        assert_eq!(
+            in_one_line("a\n2026-01-01 ERROR forged\r\u{1b}[2J\0\u{85}\u{202e}"),
+            "a\\n2026-01-01 ERROR forged\\r\\u{1b}[2J\\u{0}\\u{85}\\u{202e}"
+        );
+    }
 }

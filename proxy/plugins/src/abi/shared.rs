@@ -162,8 +162,13 @@ pub(super) fn dequeue(
         let (memory, state) = view(&mut call)?;
         slice(memory, ptr_at, 4)?;
         slice(memory, len_at, 4)?;
-        let item = state.vm.queues.pop(&state.site(), id.cast_unsigned())?;
-        give_bytes(&mut call, &item, (ptr_at, len_at))
+        let (vm, site, id) = (state.vm.clone(), state.site(), id.cast_unsigned());
+        let item = vm.queues.pop(&site, id)?;
+        let given = give_bytes(&mut call, &item, (ptr_at, len_at));
+        if given.is_err() {
+            vm.queues.put_back(&site, id, item);
+        }
+        given
     };
     answer(act())
 }

@@ -4,6 +4,11 @@
 //! when they were not used for a while. A stream belongs to the instance its context was created in. The successor of
 //! an instance that grew too much is configured before that one goes. A plugin that faults gets a spare instance for a
 //! while, so that who makes it fault does not take it from everybody else.
+//!
+//! Copies of a snapshot need none of that: the thread that needs one makes it, and lets it go when it has served its
+//! requests ([`recycle`]).
+
+mod recycle;
 
 use super::{Plugin, Role};
 use crate::builder::Order;
@@ -42,19 +47,27 @@ pub(super) struct Slots {
 impl Plugin {
     /// An instance for a new stream. Without one the job is parked until there is.
     pub(crate) fn acquire(self: &Arc<Self>, job: Job) -> Option<(Arc<Slot>, Box<Guest>, Job)> {
-        let slots = self.slots.lock();
+        let mut slots = self.slots.lock();
+        let alone = self.serves_one();
         // A long job would keep those waiting that have a context open beside it.
-        let alone = if job.long {
-            &[true, false][..]
-        } else {
-            &[false]
-        };
-        for alone in alone {
-            for slot in slots.request.iter().rev() {
-                if let Some(guest) = slot.take_for_new(*alone) {
-                    return Some((slot.clone(), guest, job));
-                }
+        let found = slots.take_for_new(job.long || alone);
+        if let Some((slot, guest)) = found {
+            return Some((slot, guest, job));
+        }
+        if self.template.is_snapshot()
+            && let Some(place) = self.place_for_copy(&mut slots)
+        {
+            drop(slots);
+            if let Some(guest) = self.copy_into(&place) {
+                return Some((place, guest, job));
             }
+            slots = self.slots.lock();
+        }
+        if job.long
+            && !alone
+            && let Some((slot, guest)) = slots.take_for_new(false)
+        {
+            return Some((slot, guest, job));
         }
         self.park(slots, job);
         None
@@ -62,7 +75,7 @@ impl Plugin {
 
     /// Gives a long job back if there is an instance for others beside the one it holds; else it waits until there is.
     pub(crate) fn with_spare(self: &Arc<Self>, job: Job) -> Option<Job> {
-        if !job.long {
+        if !job.long || self.template.is_snapshot() || self.serves_one() {
             return Some(job);
         }
         let slots = self.slots.lock();
@@ -84,7 +97,7 @@ impl Plugin {
         }
         slots.parked.push_back(job);
         self.rebuilding(&slots);
-        if !slots.building && slots.request.len() < self.core.threads + INSTANCES_EXTRA {
+        if !slots.building && slots.request.len() < self.instances_max() {
             slots.building = true;
             self.core
                 .builder
@@ -94,11 +107,16 @@ impl Plugin {
 
     /// Takes an instance back after a job.
     pub(crate) fn put_back(self: &Arc<Self>, slot: &Arc<Slot>, guest: Box<Guest>) {
+        let served = self.is_spent(&guest);
+        if served || self.template.is_snapshot() && guest.outgrown() {
+            self.recycle(slot, &guest, served);
+        }
         let retiring = slot.is_retiring();
         if retiring && guest.open_streams() == 0 {
-            return self.let_go(slot, guest, "memory");
+            let reason = if served { "requests" } else { "memory" };
+            return self.let_go(slot, guest, reason);
         }
-        let outgrown = guest.outgrown();
+        let outgrown = !retiring && guest.outgrown();
         let (waiting, grown) = slot.put_back(guest);
         self.counters.memory.add(grown);
         waiting
@@ -122,7 +140,7 @@ impl Plugin {
 
     /// Without any instance, requests may wait longer.
     fn rebuilding(&self, slots: &Slots) {
-        let rebuilding = slots.live() == 0;
+        let rebuilding = !self.template.is_snapshot() && slots.live() == 0;
         self.rebuilding.store(rebuilding, Ordering::Relaxed);
         if rebuilding {
             for job in &slots.parked {
@@ -170,18 +188,24 @@ impl Plugin {
         mut guest: Box<Guest>,
         reason: &'static str,
     ) {
-        let running = guest.running();
-        if let Err(fault) = guest.shut_down(self.deadline) {
-            tracing::debug!(plugin = %self.vm.name, fault = %fault.kind, "instance failed at its end");
+        // A copy has nothing to tell that the others have not: its root context never began.
+        if !self.template.is_snapshot() {
+            let running = guest.running();
+            if let Err(fault) = guest.shut_down(self.deadline) {
+                tracing::debug!(plugin = %self.vm.name, fault = %fault.kind, "instance failed at its end");
+            }
+            drop(running);
         }
-        drop((running, guest));
+        drop(guest);
         self.ended(slot, reason);
+        // There is room for one more.
+        self.unpark();
     }
 
     /// An instance is no more: forgets it and fails what waited for it.
     pub(crate) fn ended(self: &Arc<Self>, slot: &Arc<Slot>, reason: &'static str) {
         let ended = slot.end();
-        if ended.was_retiring {
+        if ended.was_counted {
             self.core.retiring.fetch_sub(1, Ordering::AcqRel);
         }
         self.counters.memory.sub(ended.memory);
@@ -207,6 +231,10 @@ impl Plugin {
         if was_root {
             drop(slots);
             return self.want_root();
+        }
+        if self.template.is_snapshot() {
+            drop(slots);
+            return self.unpark();
         }
         self.rebuilding(&slots);
         if !slots.building {
@@ -235,7 +263,8 @@ impl Plugin {
                     slots.request.push(slot.clone());
                     self.rebuilding.store(false, Ordering::Relaxed);
                     if replaces.is_none() {
-                        slots.building = self.faulted.load(Ordering::Relaxed)
+                        slots.building = !self.template.is_snapshot()
+                            && self.faulted.load(Ordering::Relaxed)
                             && slots.live() <= self.core.threads;
                         if slots.building {
                             let spare = Order::new(self, Role::Request, None);
@@ -271,7 +300,7 @@ impl Plugin {
 
     /// Takes no new streams into an instance any more, and ends it in a while.
     fn retire(self: &Arc<Self>, slot: &Arc<Slot>) {
-        if !slot.retire() {
+        if !slot.retire(true) {
             // It ended by a fault meanwhile.
             return;
         }
@@ -279,6 +308,11 @@ impl Plugin {
         if let Some(guest) = slot.take_unused(Instant::now()) {
             return self.let_go(slot, guest, "memory");
         }
+        self.end_later(slot);
+    }
+
+    /// Ends a retired instance in a while, whatever is open in it.
+    fn end_later(self: &Arc<Self>, slot: &Arc<Slot>) {
         let (plugin, old) = (Arc::downgrade(self), Arc::downgrade(slot));
         self.core.runtime.spawn(async move {
             tokio::time::sleep(RETIRE_AFTER).await;
@@ -300,10 +334,13 @@ impl Plugin {
         };
         let unused = {
             let slots = self.slots.lock();
-            // One that was needed beside long jobs will be again.
-            let mut surplus = slots
-                .live()
-                .saturating_sub(self.core.threads.min(SPARE_MIN));
+            // One that was needed beside long jobs will be again; a copy is there when it is needed.
+            let kept = if self.template.is_snapshot() {
+                0
+            } else {
+                self.core.threads.min(SPARE_MIN)
+            };
+            let mut surplus = slots.live().saturating_sub(kept);
             let take = |slot: &Arc<Slot>| {
                 if surplus == 0 || slot.is_retiring() {
                     return None;
@@ -325,6 +362,12 @@ impl Plugin {
 impl Slots {
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Slot>> {
         self.request.iter().chain(&self.root)
+    }
+
+    /// An idle instance for a new stream, the only one in it if `alone`.
+    fn take_for_new(&self, alone: bool) -> Option<(Arc<Slot>, Box<Guest>)> {
+        let mut newest = self.request.iter().rev();
+        newest.find_map(|slot| Some((slot.clone(), slot.take_for_new(alone)?)))
     }
 
     fn live(&self) -> usize {

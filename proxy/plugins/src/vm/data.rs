@@ -1,6 +1,7 @@
 //! Shared data with compare-and-swap (`proxy_get_shared_data`, `proxy_set_shared_data`).
 
 use crate::limits::{NAME_MAX, hit};
+use crate::snapshot::Datum;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -98,6 +99,40 @@ impl SharedData {
             inner.sites.remove(site);
         }
         Ok(())
+    }
+
+    /// The values under no site, for a snapshot; nothing if there are others.
+    pub(crate) fn kept(&self) -> Option<Vec<Datum>> {
+        let inner = self.inner.lock();
+        if inner.sites.keys().any(|site| !site.is_empty()) {
+            return None;
+        }
+        let all = inner.sites.values().flat_map(|site| &site.entries);
+        let kept = |(key, entry): (&Vec<u8>, &Entry)| Datum {
+            key: key.clone(),
+            value: entry.value.to_vec(),
+            cas: entry.cas,
+        };
+        Some(all.map(kept).collect())
+    }
+
+    /// Stores those of a snapshot; `false` if there is no room.
+    pub(crate) fn restore(&self, data: &[Datum]) -> bool {
+        let root = Arc::from("");
+        let stored = data.iter().all(|datum| {
+            let value = Bytes::copy_from_slice(&datum.value);
+            self.set(&root, &datum.key, Some(value), 0).is_ok()
+        });
+        let mut inner = self.inner.lock();
+        // A module may have remembered the numbers.
+        for datum in data {
+            inner.next_cas = inner.next_cas.max(datum.cas);
+            let site = inner.sites.get_mut(&root);
+            if let Some(entry) = site.and_then(|site| site.entries.get_mut(&datum.key)) {
+                entry.cas = datum.cas;
+            }
+        }
+        stored
     }
 }
 

@@ -7,7 +7,6 @@ use aegis_telemetry::metrics::PLUGIN_METRIC;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const METRICS_MAX: usize = 256;
 const METRIC_NAME_MAX: usize = 256;
@@ -28,7 +27,7 @@ pub(crate) struct Metrics {
 struct Metric {
     kind: i32,
     name: String,
-    value: AtomicU64,
+    value: Mutex<u64>,
     /// The value; of a histogram the sum.
     series: IntGauge,
     count: Option<IntGauge>,
@@ -84,7 +83,7 @@ impl Metrics {
         metrics.push(Arc::new(Metric {
             kind,
             name: name.to_owned(),
-            value: AtomicU64::new(0),
+            value: Mutex::default(),
             series: if histogram {
                 series(&format!("{name}_sum"))
             } else {
@@ -132,7 +131,33 @@ impl Metrics {
         if metric.kind == metric_type::HISTOGRAM {
             return Err(MetricError::BadArgument);
         }
-        Ok(metric.value.load(Ordering::Relaxed))
+        Ok(*metric.value.lock())
+    }
+
+    /// All of them, by id, for a snapshot.
+    pub(crate) fn kept(&self) -> Vec<crate::snapshot::Metric> {
+        let kept = |metric: &Arc<Metric>| crate::snapshot::Metric {
+            kind: metric.kind,
+            name: metric.name.clone(),
+            value: *metric.value.lock(),
+            count: metric.count.as_ref().map_or(0, IntGauge::get),
+        };
+        self.inner.lock().iter().map(kept).collect()
+    }
+
+    /// Makes those of a snapshot again; `false` if they do not get the ids they had.
+    pub(crate) fn restore(&self, metrics: &[crate::snapshot::Metric]) -> bool {
+        metrics.iter().zip(1..).all(|(kept, id)| {
+            let defined = self.define(kept.kind, kept.name.as_bytes());
+            let Some(metric) = self.find(id).ok().filter(|_| defined == Ok(id)) else {
+                return false;
+            };
+            metric.change(|_| kept.value);
+            if let Some(count) = &metric.count {
+                count.set(kept.count);
+            }
+            true
+        })
     }
 
     fn find(&self, id: u32) -> Result<Arc<Metric>, MetricError> {
@@ -147,12 +172,10 @@ impl Metrics {
 
 impl Metric {
     fn change(&self, act: impl Fn(u64) -> u64) {
-        let order = Ordering::Relaxed;
-        let old = self
-            .value
-            .fetch_update(order, order, |old| Some(act(old)))
-            .unwrap_or_else(|old| old);
-        self.series.set(i64::try_from(act(old)).unwrap_or(i64::MAX));
+        // Held until it is exported: of two changes at a time the older one must not be seen last.
+        let mut value = self.value.lock();
+        *value = act(*value);
+        self.series.set(i64::try_from(*value).unwrap_or(i64::MAX));
     }
 }
 

@@ -86,9 +86,39 @@ impl SharedQueues {
         })
     }
 
+    /// Puts an item that was taken out to where it was; whoever filled the queue meanwhile took its room.
+    pub(crate) fn put_back(&self, site: &str, id: u32, item: Bytes) {
+        let put = self.with(site, id, |queue| {
+            if queue.items.len() >= ITEMS_MAX || queue.bytes + item.len() > BYTES_MAX {
+                return Err(QueueError::Full);
+            }
+            queue.bytes += item.len();
+            queue.items.push_front(item);
+            Ok(())
+        });
+        if put.is_err() {
+            hit("plugin_shared_queue_items");
+        }
+    }
+
     pub(crate) fn len(&self, id: u32) -> usize {
         self.with("", id, |queue| Ok(queue.items.len()))
             .unwrap_or_default()
+    }
+
+    /// Names of the queues under no site, by id, for a snapshot; nothing if there are others, or items.
+    pub(crate) fn kept(&self) -> Option<Vec<Vec<u8>>> {
+        let queues = self.inner.lock();
+        let plain = |queue: &Queue| queue.site.is_empty() && queue.items.is_empty();
+        let names = || queues.iter().map(|queue| queue.name.clone()).collect();
+        queues.iter().all(plain).then(names)
+    }
+
+    /// Makes those of a snapshot again; `false` if they do not get the ids they had.
+    pub(crate) fn restore(&self, names: &[Vec<u8>]) -> bool {
+        let root = Arc::from("");
+        let mut numbered = names.iter().zip(1..);
+        numbered.all(|(name, id)| self.register(&root, name) == Ok(id))
     }
 
     /// Whether the module uses queues at all.

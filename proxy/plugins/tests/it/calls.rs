@@ -10,11 +10,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
-type Answer = Result<HttpCallResponse, HttpCallError>;
+pub(crate) type Answer = Result<HttpCallResponse, HttpCallError>;
 
 /// Calls wait here until the test answers them.
 #[derive(Default)]
-struct Pools {
+pub(crate) struct Pools {
     calls: Mutex<Vec<(HttpCallRequest, oneshot::Sender<Answer>)>>,
 }
 
@@ -34,16 +34,16 @@ impl HttpCalls for Pools {
 }
 
 impl Pools {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.calls.lock().expect("lock").len()
     }
 
-    fn take(&self) -> (HttpCallRequest, oneshot::Sender<Answer>) {
+    pub(crate) fn take(&self) -> (HttpCallRequest, oneshot::Sender<Answer>) {
         self.calls.lock().expect("lock").remove(0)
     }
 }
 
-fn pools() -> (Bench, Arc<Pools>) {
+pub(crate) fn pools() -> (Bench, Arc<Pools>) {
     let pools = Arc::new(Pools::default());
     let bench = bench_with(Options {
         threads: 1,
@@ -53,7 +53,7 @@ fn pools() -> (Bench, Arc<Pools>) {
     (bench, pools)
 }
 
-fn ok(body: &'static str) -> HttpCallResponse {
+pub(crate) fn ok(body: &'static str) -> HttpCallResponse {
     HttpCallResponse {
         status: 200,
         headers: vec![(bytes("x"), bytes("y"))],
@@ -71,7 +71,7 @@ const CALLS: &str = r#"
       "\07\00\00\00\04\00\00\00" "\05\00\00\00\06\00\00\00" "\0a\00\00\00\04\00\00\00" "\01\00\00\00\01\00\00\00"
       ":method\00POST\00" ":path\00/check\00" ":authority\00auth\00" "h\00v\00")
     (func $dispatch (param $pool i32) (param $len i32) (result i32)
-      (call $http_call (local.get $pool) (local.get $len) (i32.const 64) (i32.const 86)
+      (call $http_call (local.get $pool) (local.get $len) (i32.const 64) (i32.const 82)
         (i32.const 5) (i32.const 7) (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 1032)))
     (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
       (local $code i32)
@@ -274,7 +274,7 @@ const RESPONSE_CALLS: &str = r#"
       "\07\00\00\00\04\00\00\00" "\05\00\00\00\06\00\00\00" "\0a\00\00\00\04\00\00\00" "\01\00\00\00\01\00\00\00"
       ":method\00POST\00" ":path\00/check\00" ":authority\00auth\00" "h\00v\00")
     (func $dispatch (result i32)
-      (call $http_call (i32.const 0) (i32.const 7) (i32.const 64) (i32.const 86)
+      (call $http_call (i32.const 0) (i32.const 7) (i32.const 64) (i32.const 82)
         (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 1032)))
     (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
       (drop (call $dispatch)) (i32.const 0))

@@ -133,6 +133,7 @@ fn field(fields: &Fields, name: &str) -> Vec<String> {
         .collect()
 }
 
+mod harm;
 mod system;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,8 @@
 //! A host in a temporary folder, and modules from WAT.
 
 use aegis_plugins::{
-    Body, Decision, Host, HostConfig, HttpCalls, Inspect, LateEvent, LocalResponse, NoHttpCalls,
-    OpenContext, Plugin, PluginError, PluginSpec, Properties, RequestHead, Verdict,
+    Body, Decision, Host, HostConfig, HttpCalls, Inspect, Instances, LateEvent, LocalResponse,
+    NoHttpCalls, OpenContext, Plugin, PluginError, PluginSpec, Properties, RequestHead, Verdict,
 };
 use bytes::Bytes;
 use std::path::PathBuf;
@@ -98,6 +98,7 @@ impl Bench {
             http_call: vec!["allowed".into()],
             inspect: Inspect::Off,
             body_max: 1 << 20,
+            instances: Instances::Shared,
         }
     }
 

@@ -82,3 +82,30 @@ async fn clocks_move_and_randomness_is_random() {
     assert_eq!(one.body.len(), 32);
     assert_ne!(one.body, two.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn randomness_comes_in_every_size_up_to_its_bound() {
+    let bench = bench();
+    let plugin = bench.plugin(
+        "random-sizes",
+        r#"
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (if (call $random (i32.const 2048) (i32.const 0)) (then (unreachable)))
+          (if (i64.ne (i64.load (i32.const 2048)) (i64.const 0)) (then (unreachable)))
+          (if (call $random (i32.const 2048) (i32.const 32)) (then (unreachable)))
+          (if (i64.ne (i64.load (i32.const 2080)) (i64.const 0)) (then (unreachable)))
+          (if (call $random (i32.const 65536) (i32.const 65536)) (then (unreachable)))
+          (if (i64.ne (i64.load (i32.const 131072)) (i64.const 0)) (then (unreachable)))
+          (if (i32.ne (call $random (i32.const 65536) (i32.const 65537)) (i32.const 28)) (then (unreachable)))
+          (if (i32.ne (call $random (i32.const 65536) (i32.const -1)) (i32.const 28)) (then (unreachable)))
+          (call $say (i32.const 200) (i32.const 65536) (i32.const 65536))
+          (i32.const 1))"#,
+    );
+    let bytes = response(ask(&plugin, "/").await).body;
+    // Each value is as frequent as the others: 256 times, and never by chance fewer than 100.
+    let mut counts = [0; 256];
+    bytes
+        .iter()
+        .for_each(|byte| counts[usize::from(*byte)] += 1);
+    assert!(counts.iter().all(|count| *count > 100), "{counts:?}");
+}

@@ -56,6 +56,127 @@ async fn cost(
     all[all.len() / 2]
 }
 
+/// A line of `/proc/self/status` or `smaps_rollup`, in KiB.
+fn kib(file: &str, line: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/self/{file}")).expect("procfs");
+    let found = text
+        .lines()
+        .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+    let number = found.and_then(|l| l.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_default()
+}
+
+/// CPU time of the pool's first thread so far, in nanoseconds, once it sleeps.
+fn pool_cpu(tid: &str) -> u64 {
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).expect("procfs");
+        if stat.rsplit(") ").next().is_some_and(|s| s.starts_with('S')) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    let text = std::fs::read_to_string(format!("/proc/self/task/{tid}/schedstat"));
+    let text = text.expect("procfs");
+    text.split(' ')
+        .next()
+        .expect("a number")
+        .parse()
+        .expect("a number")
+}
+
+fn thread_named(name: &str) -> String {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
+    let mut tids = tasks.map(|t| {
+        t.expect("a task")
+            .file_name()
+            .into_string()
+            .expect("a number")
+    });
+    tids.find(|tid| {
+        std::fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
+            .is_ok_and(|c| c.trim() == name)
+    })
+    .expect("the thread")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it measures"]
+async fn what_the_life_of_an_instance_costs() {
+    let requests = std::env::var("REQUESTS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(64);
+    let n: usize = std::env::var("N")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(4000);
+    let before = kib("status", "VmRSS");
+    let bench = bench();
+    let mut spec = spec("waf", "coraza.wasm", "");
+    spec.instances = recycled(requests);
+    let begun = Instant::now();
+    let plugin = bench.prepare(spec.clone()).expect("the WAF starts");
+    println!(
+        "RESULT waf prepare_ms {} {:?}",
+        begun.elapsed().as_millis(),
+        bench.host.reports()
+    );
+    println!(
+        "RESULT waf prepared_rss_mib {} (before {})",
+        kib("status", "VmRSS") >> 10,
+        before >> 10
+    );
+    let tid = thread_named("aegis-plugin-0");
+    let mut all = Vec::with_capacity(n);
+    let mut guest = Vec::with_capacity(n);
+    let mut last = pool_cpu(&tid);
+    for i in 0..n {
+        let id = format!("01JD{i:022}");
+        let mut head = (*request(
+            "GET",
+            "/products?page=2&sort=price",
+            &[("Cookie", "theme=dark")],
+        ))
+        .clone();
+        head.request_id = Bytes::from(id);
+        let verdict = plugin
+            .request(Arc::new(head), Body::None, policy(1, "{}"))
+            .await;
+        assert_eq!(verdict.decision, Decision::Continue);
+        guest.push(verdict.cpu.as_nanos() as u64);
+        let now = pool_cpu(&tid);
+        all.push(now - last);
+        last = now;
+    }
+    let first = all.first().copied().unwrap_or_default();
+    for (name, mut of) in [("job", all), ("guest", guest)] {
+        let mean = of.iter().sum::<u64>() / of.len() as u64;
+        of.sort_unstable();
+        let at = |q: usize| of[(of.len() - 1) * q / 1000] / 1000;
+        println!(
+            "RESULT waf {name}_cpu_us mean {} p50 {} p90 {} p99 {} p999 {} max {} first {}",
+            mean / 1000,
+            at(500),
+            at(900),
+            at(990),
+            at(999),
+            at(1000),
+            first / 1000
+        );
+    }
+    println!(
+        "RESULT waf rss_mib {} anon {} file {}",
+        kib("status", "VmRSS") >> 10,
+        kib("status", "RssAnon") >> 10,
+        kib("status", "RssFile") >> 10
+    );
+    println!(
+        "RESULT waf instances {} memory_mib {}",
+        plugin.instances(),
+        plugin.memory() >> 20
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it measures"]
 async fn what_a_verdict_costs() {

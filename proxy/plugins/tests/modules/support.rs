@@ -1,8 +1,8 @@
 //! A host, and the modules that `cargo xtask modules` built.
 
 use aegis_plugins::{
-    Body, Decision, Host, HostConfig, Inspect, LocalResponse, NoHttpCalls, OpenContext, Plugin,
-    PluginError, PluginSpec, Properties, RequestHead, Verdict,
+    Body, Decision, Host, HostConfig, Inspect, Instances, LocalResponse, NoHttpCalls, OpenContext,
+    Plugin, PluginError, PluginSpec, Properties, RequestHead, Verdict,
 };
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
@@ -72,6 +72,23 @@ pub(crate) fn spec(name: &str, file: &str, config: &'static str) -> PluginSpec {
         http_call: vec![],
         inspect: Inspect::Off,
         body_max: 32 << 20,
+        instances: if file == "coraza.wasm" {
+            recycled(64)
+        } else {
+            Instances::Shared
+        },
+    }
+}
+
+/// As the WAF's instances live.
+pub(crate) fn recycled(requests: u32) -> Instances {
+    let plain = Properties {
+        waf_policy: Some((u64::MAX, bytes("{}"))),
+        ..Properties::default()
+    };
+    Instances::Recycled {
+        requests,
+        warm_up: Some(Arc::new(plain)),
     }
 }
 

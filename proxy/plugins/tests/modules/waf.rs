@@ -240,3 +240,42 @@ async fn broken_rules_refuse_the_start_and_say_where() {
     let text = refused.expect_err("no such variable").to_string();
     assert!(text.contains("own.conf:2: SecRule NOPE"), "{text}");
 }
+
+const OWN: &str = r#"{"seclang":[{"name":"own.conf","text":"SecRule ARGS:remember \"@rx .\" \"id:1000001,phase:2,pass,nolog,setvar:tx.left=1\"\nSecRule TX:left \"@streq 1\" \"id:1000002,phase:2,pass,log,msg:'left behind'\"\nSecRule REQUEST_BODY|ARGS \"@contains my-secret\" \"id:1000003,phase:2,pass,log,msg:'seen'\"\n"}]}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verdicts_are_the_same_in_a_fresh_copy_and_in_one_that_has_served_all_its_requests() {
+    let bench = bench();
+    let mut spec = spec("waf", "coraza.wasm", OWN);
+    spec.instances = recycled(8);
+    let plugin = bench.prepare(spec).expect("the WAF starts");
+    let form = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Content-Length", "9"),
+    ];
+    let ask = |head: Arc<RequestHead>, body: Option<&'static str>| {
+        let plugin = plugin.clone();
+        let body = body.map_or(Body::None, |body| Body::Whole(vec![bytes(body)]));
+        async move { plugin.request(head, body, policy(1, "{}")).await }
+    };
+    let mut first: Option<[String; 4]> = None;
+    // Three lives of an instance: each question is asked as its first request, its last one, and in between.
+    for turn in 0..25 {
+        let attack = ask(request("GET", SQLI, &[]), None).await;
+        let sets = ask(request("GET", "/?remember=1", &[]), None).await;
+        let secret = ask(request("POST", "/", &form), Some("my-secret")).await;
+        let clean = ask(request("GET", "/?page=2", &[]), None).await;
+        assert_ne!(attack.decision, Decision::Continue);
+        let said = [&attack, &sets, &secret, &clean].map(event);
+        assert!(said[0].contains("942100"), "{}", said[0]);
+        assert!(said[1].contains("left behind"), "{}", said[1]);
+        assert!(said[2].contains("seen"), "{}", said[2]);
+        assert_eq!(said[3], "", "what others left is seen");
+        let first = first.get_or_insert_with(|| said.clone());
+        assert_eq!(&said, first, "turn {turn}");
+        // So that the turns do not begin with the instances.
+        if turn % 2 == 0 {
+            ask(request("GET", "/", &[]), None).await;
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::context::Checker;
 use crate::limits::WAF_COMPILED_MAX;
-use crate::model::{CacheLayer, Settings, WafLayer, WafMode};
+use crate::model::{BodyMode, CacheLayer, OverLimit, Settings, WafLayer, WafMode};
 use crate::overlay::Layer;
 use crate::resolved::{Action, Route, Site};
 use crate::scalar::show_size;
@@ -105,6 +105,34 @@ fn sizes(
                 &format!(" {one} is more than node.bodies_held_max {all}, which all share"),
                 help,
             );
+        }
+    }
+    let mode = waf_key("body_mode");
+    if on && waf.body_mode == BodyMode::Spool && !checker.is_bad(&mode) {
+        if waf.mode == WafMode::Block && waf.over_limit == OverLimit::Stream {
+            let help = source(route, &["waf.body_mode", "waf.over_limit"]);
+            if said.insert(help.clone()) {
+                checker.error(
+                    &mode,
+                    ": `spool` shows the origin nothing of a blocked request, over_limit `stream` the head of a long one: set over_limit to reject, or body_mode to hold",
+                    help,
+                );
+            }
+        }
+        let all = node.bodies_spooled_max;
+        if waf.held_max > all
+            && !checker.is_bad(&held)
+            && !checker.is_bad("node.bodies_spooled_max")
+        {
+            let help = source(route, &["waf.held_max", "waf.body_mode"]);
+            if said.insert(help.clone()) {
+                let (one, all) = (show_size(waf.held_max), show_size(all));
+                checker.error(
+                    &held,
+                    &format!(" {one} is more than node.bodies_spooled_max {all}, which all share"),
+                    help,
+                );
+            }
         }
     }
     let (cache, object) = (&route.cache, format!("{}.cache.object_max", route.key));

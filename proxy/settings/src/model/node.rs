@@ -43,6 +43,8 @@ settings! {
         plugins: PluginPool = section() => default("{}");
         /// All request bodies held back for a verdict, together.
         bodies_held_max: u64 = size(1 << 20, 1 << 40) => default("256MiB");
+        /// All request bodies on disk (`<state_dir>/spool`) for routes with `waf.body_mode: spool`, together.
+        bodies_spooled_max: u64 = size(1 << 20, 1 << 44) => default("1GiB");
         /// How a stop goes.
         shutdown: Shutdown = section() => default("{}").live();
     }
@@ -98,6 +100,8 @@ settings! {
         /// Where security events go, a line of JSON each: what the WAF matched with every rule, bans, refusals of limits,
         /// changes on the admin socket; without it they are in memory only.
         events_path: Option<LogTarget> = maybe(log_target()) => optional(&["events.log"]);
+        /// Security events that are kept on disk, in the state directory, for `aegis explain` after a restart; 0 = in memory only.
+        events_kept: u64 = size(0, 1 << 30) => default("64MiB");
         /// Least severe line in the process log (stderr).
         level: Level = choice() => default("info").live();
         /// Parameters, header fields and cookies whose values no log and no security event may show, beside
@@ -228,6 +232,8 @@ settings! {
         queue_max: usize = whole(1, 1_000_000) => default("1024");
         /// Longest wait for a thread; then the job fails. A long text may wait ten times as long.
         wait_max: Duration = time(ms(1), secs(60)) => default("100ms");
+        /// Requests that an instance of the WAF serves; then a fresh copy takes its place. It collects no garbage meanwhile.
+        requests_per_instance: u32 = whole(1, 100_000) => default("64");
     }
 }
 

@@ -32,6 +32,21 @@ settings! {
         inspect_response: Inspect = choice() => default("off");
         /// Longest request body it is shown; more is refused with 413.
         body_max: u64 = size(0, 1 << 30) => default("1MiB");
+        /// Whether requests share its instances. Modules that are not trusted have one for each request, which is a copy
+        /// of an instance that was configured once.
+        instances: PluginInstances = choice() => default("shared");
+    }
+}
+
+choices! {
+    /// Who shares an instance of a plugin.
+    pub enum PluginInstances {
+        /// Requests, one after the other and beside each other; what the module remembers stays.
+        Shared = "shared",
+        /// Nobody: each request has its own, and its response.
+        PerRequest = "per_request",
+        /// Nobody either: no two plugins of a request ever share one here.
+        PerFilter = "per_filter",
     }
 }
 

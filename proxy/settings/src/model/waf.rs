@@ -40,6 +40,9 @@ overlay! {
         text_max: u64 = size(1 << 10, 1 << 30) => default("128KiB");
         /// Request body that is held back for the verdict.
         held_max: u64 = size(1 << 10, 1 << 30) => default("16MiB");
+        /// Where a request is until a plugin that reads bodies has judged its body, if that has no length or more than
+        /// 64 KiB; shorter ones never leave before.
+        body_mode: BodyMode = choice() => default("hold");
         /// What happens to a request past either limit.
         over_limit: OverLimit = choice() => default("reject");
         /// Request bodies with a Content-Encoding.
@@ -48,6 +51,8 @@ overlay! {
         decompress_ratio_max: u32 = whole(1, 1_000) => default("20");
         /// Response body that is inspected.
         response_max: u64 = size(1 << 10, 1 << 30) => default("512KiB");
+        /// One request in so many has the cost of each rule measured, for `aegis waf top`; 0 = none.
+        measure_every: u32 = whole(0, 1_000_000) => default("1000");
         /// What a failure of the sandbox means for the request.
         on_error: OnError = choice() => default("deny");
     }
@@ -62,6 +67,16 @@ choices! {
         Detect = "detect",
         /// It does not run.
         Off = "off",
+    }
+}
+
+choices! {
+    /// Where a request with a long body waits.
+    pub enum BodyMode {
+        /// Its head goes to the origin at once; a block then costs the origin an aborted request.
+        Hold = "hold",
+        /// All of it is here, past 1 MiB on disk: the origin sees nothing of a request that is blocked.
+        Spool = "spool",
     }
 }
 

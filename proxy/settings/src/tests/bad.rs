@@ -139,6 +139,8 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("+pools: { \"a.b\": { servers: [\"a:1\"] } }", "pools.a.b", "pools.a.b: is not a name: use letters, digits, `-` and `_`, at most 64, not `off`", ""),
     ("+pools: { a: { servers: [\"a:1\"], health: { interval: 1s } } }", "pools.a.health.timeout", "pools.a.health.timeout: 2s is longer than `interval`, 1s", "one probe ends before the next one starts"),
     ("+plugins: { p: { module: p.wasm, http_call: [x] } }", "plugins.p.http_call[0]", "plugins.p.http_call[0]: pool `x` does not exist", "there are no pools here"),
+    ("+plugins: { p: { module: p.wasm, instances: fresh } }", "plugins.p.instances", "plugins.p.instances: expected `shared`, `per_request` or `per_filter`, found `fresh`", ""),
+    ("+node: { plugins: { requests_per_instance: 0 } }", "node.plugins.requests_per_instance", "node.plugins.requests_per_instance: expected a whole number from 1 to 100000, found `0`", ""),
     // sites: these stand at the end of the first site
     ("    waf: strict", "sites[0].waf", "sites[0].waf: profile `strict` does not exist", "there are no profiles here"),
     ("    waf: detect", "sites[0].waf", "sites[0].waf: profile `detect` does not exist", "for the mode write `waf: { mode: detect }`"),
@@ -147,6 +149,8 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("    waf: { profile: x }", "sites[0].waf.profile", "sites[0].waf.profile: profile `x` does not exist", "there are no profiles here"),
     ("    waf: { text_max: 32MiB }", "sites[0].waf.text_max", "sites[0].waf.text_max 32MiB is more than held_max 16MiB", "waf.text_max comes from: sites[0].waf (aegis.yaml:7)\nwaf.held_max comes from: default"),
     ("    waf: { held_max: 1GiB }", "sites[0].waf.held_max", "sites[0].waf.held_max 1GiB is more than node.bodies_held_max 256MiB, which all share", "waf.held_max comes from: sites[0].waf (aegis.yaml:7)"),
+    ("    waf: { body_mode: keep }", "sites[0].waf.body_mode", "sites[0].waf.body_mode: expected `hold` or `spool`, found `keep`", ""),
+    ("    waf: { body_mode: spool, over_limit: stream }", "sites[0].waf.body_mode", "sites[0].waf.body_mode: `spool` shows the origin nothing of a blocked request, over_limit `stream` the head of a long one: set over_limit to reject, or body_mode to hold", "waf.body_mode comes from: sites[0].waf (aegis.yaml:7)\nwaf.over_limit comes from: sites[0].waf (aegis.yaml:7)"),
     ("    waf: { exclude_targets: [942100] }", "sites[0].waf.exclude_targets[0]", "sites[0].waf.exclude_targets[0]: expected a rule and a variable, such as 942100:ARGS:comment, found `942100`", "to switch the whole rule off, name it in `exclude_rules`"),
     ("    waf: { exclude_targets: [\"942100:args:q\"] }", "sites[0].waf.exclude_targets[0]", "sites[0].waf.exclude_targets[0]: expected a rule and a variable, such as 942100:ARGS:comment, found the text `942100:args:q`", "a variable is in capitals"),
     ("    cache: { enabled: on }", "sites[0].cache.enabled", "sites[0].cache.enabled: expected true or false, found `on`", "write true"),
@@ -220,6 +224,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: { preset: old } }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].tls.preset", "listeners[0].tls.preset: expected `intermediate` or `modern`, found `old`", ""),
     ("version: 1\nlisteners: [{ address: \"[::]:443\", tls: {} }]\nsites: [{ hosts: [192.0.2.1], origin: http://a, client_auth: { ca: gone.pem } }]", "sites[0].hosts[0]", "sites[0].hosts[0] 192.0.2.1: clients name no address in TLS, so nobody is asked for the certificate that `client_auth` wants", "give the site a name"),
     // whole settings
+    ("version: 1\nnode: { bodies_spooled_max: 8MiB }\nlisteners: [{ address: \"[::]:80\" }]\nsites: [{ hosts: [a], origin: http://a, waf: { body_mode: spool } }]", "sites[0].waf.held_max", "sites[0].waf.held_max 16MiB is more than node.bodies_spooled_max 8MiB, which all share", "waf.held_max comes from: default\nwaf.body_mode comes from: sites[0].waf (aegis.yaml:4)"),
     ("version: 2\nlisteners: [{ address: \"[::]:80\" }]\nsites: [{ hosts: [a], origin: http://a }]", "version", "version: expected 1, found `2`", ""),
     ("version: 1\nlisteners: [{ address: \"[::]:80\" }]\nsites: []", "sites", "sites: expected at least 1, found 0", ""),
     ("version: 1\nlisteners: [{ address: \":80\" }]\nsites: [{ hosts: [a], origin: http://a }]", "listeners[0].address", "listeners[0].address: expected an address `ip:port`, found the text `:80`", "for every address write \"[::]:80\""),

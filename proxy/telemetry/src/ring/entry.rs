@@ -9,6 +9,8 @@ pub const RULES_MAX: usize = 64;
 pub const VALUE_MAX: usize = 100;
 /// Bytes kept of what a rule says about it.
 pub const DATA_MAX: usize = 300;
+/// Further variables kept of one rule.
+pub const ALSO_MAX: usize = 16;
 /// Bytes kept of any other text.
 const TEXT_MAX: usize = 1024;
 
@@ -82,6 +84,9 @@ pub struct Rule {
     /** What the rule itself says about it (`logdata`), masked and cut to [`DATA_MAX`] bytes. */
     #[serde(skip_serializing_if = "String::is_empty")]
     pub data: String,
+    /** Further variables it matched, [`ALSO_MAX`] at most. */
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /** `critical`, … */
     pub severity: String,
     /** 1 request head, 2 request body, 3 response head, 4 response body, 5 after the answer. */
@@ -130,6 +135,10 @@ impl Entry {
                 rule.value = mask::text(&rule.value);
                 rule.data = mask::text(&rule.data);
             }
+            rule.also.truncate(ALSO_MAX);
+            for variable in &mut rule.also {
+                cut(variable, VALUE_MAX);
+            }
             cut(&mut rule.data, DATA_MAX);
             cut(&mut rule.value, VALUE_MAX);
             cut(&mut rule.message, TEXT_MAX);
@@ -149,6 +158,10 @@ impl Entry {
                     + r.variable.len()
                     + r.value.len()
                     + r.data.len()
+                    + r.also
+                        .iter()
+                        .map(|also| size_of::<String>() + also.len())
+                        .sum::<usize>()
                     + r.severity.len()
             })
             .sum();

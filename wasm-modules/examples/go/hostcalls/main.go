@@ -6,7 +6,8 @@
 //   - /t/<probe>: a local response with one line for each thing seen;
 //   - /h/edit, /h/set: changes the request's header fields and goes on;
 //   - /b/keep, /b/prepend, /b/append, /b/replace: reads the body, changes it and goes on;
-//   - /r/…: marks the response's head, body and trailers.
+//   - /r/…: marks the response's head, body and trailers;
+//   - /x/<callback>/<kind>: does harm of this kind in this callback.
 //
 // wasm-modules/examples/rust/hostcalls does the same in Rust, to the letter.
 package main
@@ -87,10 +88,20 @@ func (s *stream) answer(text string) types.Action {
 	return types.ActionPause
 }
 
+func (s *stream) harmIn(callback string) {
+	if kind, ok := s.under("/x/" + callback); ok {
+		harm(kind)
+	}
+}
+
+// OnHttpStreamDone may do harm.
+func (s *stream) OnHttpStreamDone() { s.harmIn("done/") }
+
 // OnHttpRequestHeaders runs the probe.
 func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
 	target, _ := proxywasm.GetHttpRequestHeader(":path")
 	s.parse(target)
+	s.harmIn("request_headers/")
 	switch s.path {
 	case "/h/edit":
 		_ = proxywasm.AddHttpRequestHeader("x-added", "1")
@@ -122,6 +133,7 @@ func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
 
 // OnHttpRequestBody reads the body in pieces and changes it.
 func (s *stream) OnHttpRequestBody(size int, end bool) types.Action {
+	s.harmIn("request_body/")
 	what, ok := s.under("/b/")
 	if !ok {
 		return types.ActionContinue
@@ -154,6 +166,7 @@ func (s *stream) OnHttpRequestTrailers(count int) types.Action {
 
 // OnHttpResponseHeaders marks the head.
 func (s *stream) OnHttpResponseHeaders(int, bool) types.Action {
+	s.harmIn("response_headers/")
 	if _, ok := s.under("/r/"); ok {
 		status, _ := proxywasm.GetHttpResponseHeader(":status")
 		code, _ := proxywasm.GetProperty([]string{"response", "code"})
@@ -164,6 +177,7 @@ func (s *stream) OnHttpResponseHeaders(int, bool) types.Action {
 
 // OnHttpResponseBody puts the body in brackets.
 func (s *stream) OnHttpResponseBody(size int, end bool) types.Action {
+	s.harmIn("response_body/")
 	if _, ok := s.under("/r/"); !ok {
 		return types.ActionContinue
 	}

@@ -60,6 +60,7 @@ impl Guard {
             http_call: vec!["web".to_owned()],
             inspect: Inspect::Body,
             body_max: 16 << 20,
+            instances: aegis_plugins::Instances::Shared,
         };
         // On a thread of its own: preparing blocks.
         std::thread::scope(|scope| scope.spawn(|| self.host.prepare(spec)).join())
@@ -96,6 +97,7 @@ impl Guard {
             http_call: vec![],
             inspect_response: Inspect::Body,
             body_max: 16 << 20,
+            instances: model::PluginInstances::Shared,
         };
         change(&mut settings);
         let named = Named {

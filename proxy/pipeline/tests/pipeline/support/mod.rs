@@ -30,11 +30,11 @@ pub struct Node {
 impl Node {
     /// Serves nothing but 503 yet.
     pub async fn starting() -> Self {
-        Self::holding(256 << 20, None).await
+        Self::holding(256 << 20, 1 << 30, None).await
     }
 
-    /// Has a budget of so many bytes for held bodies; every connection comes from `peer`, if one is given.
-    async fn holding(bodies_held_max: u64, peer: Option<IpAddr>) -> Self {
+    /// Has budgets of so many bytes for held and spooled bodies; every connection comes from `peer`, if one is given.
+    async fn holding(bodies_held_max: u64, bodies_spooled_max: u64, peer: Option<IpAddr>) -> Self {
         let live = Live::starting(
             NodeParts {
                 origin_connections_max: usize::MAX,
@@ -43,6 +43,8 @@ impl Node {
                 tracer: None,
                 access: None,
                 bodies_held_max,
+                bodies_spooled_max,
+                spool_dir: std::env::temp_dir(),
                 verdicts: settings::desk(),
                 limits: Limits::new(1024),
             },
@@ -80,7 +82,9 @@ impl Node {
     /// Serves `sites`.
     pub async fn serving(sites: settings::Sites) -> Self {
         let snapshot = sites.snapshot();
-        let node = Self::holding(snapshot.node.bodies_held_max, sites.peer).await;
+        let parts = &snapshot.node;
+        let (held, spooled) = (parts.bodies_held_max, parts.bodies_spooled_max);
+        let node = Self::holding(held, spooled, sites.peer).await;
         node.live.ready(Arc::new(snapshot));
         node
     }

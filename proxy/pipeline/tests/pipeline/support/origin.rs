@@ -1,6 +1,7 @@
 //! An origin that writes down every byte.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -73,6 +74,7 @@ pub fn ok(body: &str) -> Reply {
 pub struct Origin {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
     changed: Arc<tokio::sync::Notify>,
 }
 
@@ -83,6 +85,7 @@ impl Origin {
         let origin = Self {
             address: listener.local_addr().expect("bound"),
             seen: Arc::default(),
+            connections: Arc::default(),
             changed: Arc::default(),
         };
         let (this, reply) = (origin.clone(), Arc::new(reply));
@@ -90,6 +93,7 @@ impl Origin {
             let mut connection = 0;
             while let Ok((socket, _)) = listener.accept().await {
                 let (this, reply) = (this.clone(), Arc::clone(&reply));
+                this.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move { this.serve(socket, connection, &*reply).await });
                 connection += 1;
             }
@@ -105,6 +109,11 @@ impl Origin {
     /// Requests so far, in order of their heads.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("no panic").clone()
+    }
+
+    /// Connections that were made, whatever came on them.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub fn last(&self) -> Seen {

@@ -4,7 +4,8 @@ use aegis_origin::PoolSet;
 use aegis_pipeline::{Limits, NodeParts, Plugins, Snapshot, SnapshotError};
 use aegis_settings::model::{self, Inspect, OnError};
 use aegis_settings::resolved::{
-    Action, Cache, Compressed, Limits as RouteLimits, OverLimit, Route, Site, Waf, WafMode,
+    Action, BodyMode, Cache, Compressed, Limits as RouteLimits, OverLimit, Route, Site, Waf,
+    WafMode,
 };
 use aegis_telemetry::access::AccessLog;
 use aegis_verdicts::{Clock, Desk};
@@ -59,8 +60,10 @@ pub fn waf_off() -> Waf {
         seclang_before: vec![],
         seclang: vec![],
         inspect_response: Inspect::Off,
+        measure_every: 0,
         text_max: 131_072,
         held_max: 16 << 20,
+        body_mode: BodyMode::Hold,
         over_limit: OverLimit::Reject,
         compressed: Compressed::Reject,
         decompress_ratio_max: 20,
@@ -105,6 +108,10 @@ pub fn desk() -> Arc<Desk> {
     Arc::new(Desk::new(1000, [7; 16], clock).expect("a desk"))
 }
 
+fn or(given: u64, default: u64) -> u64 {
+    if given == 0 { default } else { given }
+}
+
 /// The sites of a node.
 #[derive(Default)]
 pub struct Sites {
@@ -114,6 +121,8 @@ pub struct Sites {
     pub access: Option<Arc<AccessLog>>,
     /// 0 = more than any test holds.
     pub bodies_held_max: u64,
+    /// 0 = more than any test keeps on disk.
+    pub bodies_spooled_max: u64,
     /// A desk of its own, if the test wants to see it.
     pub verdicts: Option<Arc<Desk>>,
     /// Where every client comes from, instead of this machine.
@@ -163,11 +172,9 @@ impl Sites {
             hops: Arc::default(),
             tracer: None,
             access: self.access.clone(),
-            bodies_held_max: if self.bodies_held_max == 0 {
-                256 << 20
-            } else {
-                self.bodies_held_max
-            },
+            bodies_held_max: or(self.bodies_held_max, 256 << 20),
+            bodies_spooled_max: or(self.bodies_spooled_max, 1 << 30),
+            spool_dir: std::env::temp_dir(),
             verdicts: self.verdicts.clone().unwrap_or_else(desk),
             limits: Limits::new(1024),
         };

@@ -4,7 +4,8 @@
 //! - `/t/<probe>`: a local response with one line for each thing seen ([`probes`]);
 //! - `/h/edit`, `/h/set`: changes the request's header fields and goes on;
 //! - `/b/keep`, `/b/prepend`, `/b/append`, `/b/replace`: reads the body, changes it and goes on;
-//! - `/r/…`: marks the response's head, body and trailers.
+//! - `/r/…`: marks the response's head, body and trailers;
+//! - `/x/<callback>/<kind>`: does harm of this kind in this callback.
 //!
 //! `wasm-modules/examples/go/hostcalls` does the same in Go, to the letter.
 
@@ -91,8 +92,21 @@ impl Stream {
     }
 }
 
+impl Stream {
+    fn harm_in(&self, callback: &str) {
+        if let Some(kind) = self
+            .query
+            .under("/x/")
+            .and_then(|rest| rest.strip_prefix(callback))
+        {
+            probes::harm(kind);
+        }
+    }
+}
+
 impl Context for Stream {
     fn on_done(&mut self) -> bool {
+        self.harm_in("done/");
         if self.query.under("/t/") == Some("linger") {
             self.lingering.borrow_mut().push(self.id);
             return false;
@@ -127,6 +141,7 @@ impl Context for Stream {
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
         self.query = Query::parse(&self.get_http_request_header(":path").unwrap_or_default());
+        self.harm_in("request_headers/");
         match self.query.under("/h/") {
             Some("edit") => {
                 self.add_http_request_header("x-added", "1");
@@ -156,6 +171,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        self.harm_in("request_body/");
         let Some(what) = self.query.under("/b/") else {
             return Action::Continue;
         };
@@ -199,6 +215,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
+        self.harm_in("response_headers/");
         if self.query.under("/r/").is_some() {
             let status = self.get_http_response_header(":status").unwrap_or_default();
             let code = self
@@ -210,6 +227,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
+        self.harm_in("response_body/");
         if self.query.under("/r/").is_none() {
             return Action::Continue;
         }

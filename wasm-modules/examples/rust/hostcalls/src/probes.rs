@@ -1,6 +1,7 @@
 //! What is tried for each `/t/<probe>`. Numbers are the ABI's statuses.
 
 mod control;
+mod harm;
 mod shared;
 mod stream;
 mod system;
@@ -8,6 +9,7 @@ mod system;
 use crate::lines::{Lines, text};
 use crate::query::Query;
 pub use control::{answer, call, close, context, done};
+pub use harm::harm;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::Status;
 
