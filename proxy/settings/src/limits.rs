@@ -56,5 +56,7 @@ pub const METHODS_MAX: usize = 64;
 pub const EXCLUSIONS_MAX: usize = 1_000;
 /// `seclang_before:` and `seclang:`, each.
 pub const SECLANG_MAX: usize = 64;
+/// Least bytes of `node.log.events_kept`, if any.
+pub const EVENTS_KEPT_MIN: u64 = 1 << 20;
 /// Bytes of a path of a Unix socket.
 pub const SOCKET_PATH_MAX: usize = 107;

@@ -8,7 +8,7 @@ use crate::lines::{BYTES_MAX, Kind, LINES_MAX, Lines, Target};
 use crate::ring::{self, Entry, Ring};
 use arc_swap::ArcSwapOption;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,7 +53,10 @@ impl Kept {
             old,
             bytes_max: bytes_max / 2,
         };
-        let lines = Arc::new(Lines::open(Kind::Kept, target, BYTES_MAX, LINES_MAX)?);
+        // What is written at once must fit into a file.
+        let queued = usize::try_from(bytes_max / 2).unwrap_or(BYTES_MAX);
+        let lines = Lines::open(Kind::Kept, target, queued.min(BYTES_MAX), LINES_MAX)?;
+        let lines = Arc::new(lines);
         STORE.store(Some(Arc::clone(&lines)));
         Ok((Self { _lines: lines }, found))
     }
@@ -65,9 +68,15 @@ impl Drop for Kept {
     }
 }
 
-fn read(file: File, bytes_max: u64, ring: &Ring, found: &mut Found) -> io::Result<()> {
+/// Reads the last `bytes_max` bytes.
+fn read(mut file: File, bytes_max: u64, ring: &Ring, found: &mut Found) -> io::Result<()> {
+    let skipped = file.metadata()?.len().saturating_sub(bytes_max);
+    file.seek(SeekFrom::Start(skipped))?;
     let mut from = BufReader::new(file.take(bytes_max));
     let mut line = Vec::new();
+    if skipped > 0 {
+        from.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)?;
+    }
     loop {
         line.clear();
         if from.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
@@ -112,6 +121,52 @@ mod tests {
         assert!(ring::global().find("kept-1").is_some());
         assert!(ring::global().find("kept-4").is_none());
         drop(kept);
+    }
+
+    #[test]
+    fn of_a_file_that_is_longer_than_is_kept_now_the_end_is_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let line = |n: u32| {
+            format!(
+                "{}\n",
+                serde_json::to_string(&event(&format!("end-{n}"), 10)).expect("JSON")
+            )
+        };
+        let all: String = (0..100).map(line).collect();
+        fs::write(dir.path().join("long"), &all).expect("writes");
+        let (ring, mut found) = (Ring::new(1_000, 1 << 30), Found::default());
+        let bytes_max = 10 * line(99).len() as u64;
+        let file = File::open(dir.path().join("long")).expect("opens");
+        read(file, bytes_max, &ring, &mut found).expect("reads");
+        assert_eq!(ring.recent(1)[0].request_id, "end-99");
+        assert!(
+            (8..=10).contains(&found.events) && found.passed_over == 0,
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_taken_away_is_made_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let new = dir.path().join("events.jsonl");
+        let target = Target::Pair {
+            new: new.clone(),
+            old: dir.path().join("events.old.jsonl"),
+            bytes_max: 100,
+        };
+        let lines = Lines::open(Kind::Kept, target, BYTES_MAX, LINES_MAX).expect("opens");
+        for n in 0..3 {
+            if n == 1 {
+                fs::remove_file(&new).expect("there");
+            }
+            lines.push(format!("{}{n}\n", "x".repeat(60)).as_bytes());
+            assert!(lines.flush(std::time::Duration::from_secs(10)));
+        }
+        assert!(
+            fs::read_to_string(&new)
+                .expect("there again")
+                .ends_with("2\n")
+        );
     }
 
     #[test]

@@ -335,7 +335,11 @@ impl Sink {
             self.bytes = self.bytes.saturating_add(batch);
             return Ok(());
         }
-        std::fs::rename(new, old)?;
+        match std::fs::rename(new, old) {
+            // Taken away by somebody, or the last try got no further.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         self.file = open(&self.target)?;
         self.torn = false;
         self.bytes = batch;

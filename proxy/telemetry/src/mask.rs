@@ -35,11 +35,55 @@ pub fn target(target: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A text that may hold parameters anywhere: a body, a request line.
+/// A text that may hold parameters anywhere: a body, a request line, JSON.
 #[must_use]
 pub fn text(text: &str) -> String {
     let masked = pairs(text.as_bytes(), 0, b"?&; \t\r\n");
-    String::from_utf8_lossy(&masked).into_owned()
+    members(&String::from_utf8_lossy(&masked))
+}
+
+/// Masks the values of `"name": value` in JSON, which may be cut anywhere.
+fn members(text: &str) -> String {
+    let names = NAMES.load();
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once('"') {
+        let name_end = string_end(after);
+        let name = after.get(..name_end).unwrap_or_default();
+        let behind = after.get(name_end..).unwrap_or_default();
+        let value = behind
+            .strip_prefix('"')
+            .and_then(|behind| behind.trim_start().strip_prefix(':'))
+            .map(str::trim_start);
+        out.extend([before, "\"", name]);
+        rest = behind;
+        let Some(value) = value.filter(|_| is_secret_name(name.as_bytes(), &names)) else {
+            if let Some(behind) = behind.strip_prefix('"') {
+                out.push('"');
+                rest = behind;
+            }
+            continue;
+        };
+        let end = match value.strip_prefix('"') {
+            Some(string) => (string_end(string) + 2).min(value.len()),
+            // A list or an object goes whole, as far as its first end: what is in it has no name of its own.
+            None => value.find([',', '}', ']']).unwrap_or(value.len()),
+        };
+        out.extend(["\":", MASK]);
+        rest = value.get(end..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Where the string of JSON ends whose first quote is before this text.
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.unwrap_or(text.len())
 }
 
 /// Masks the values of `name=value` from a place on.
@@ -161,5 +205,27 @@ mod tests {
             "POST /?x=1&test_iban=(masked) HTTP/1.1"
         );
         set(&[]);
+    }
+
+    #[test]
+    fn secrets_in_json_are_masked_wherever_it_is_cut() {
+        for (given, expected) in [
+            (
+                r#"{"user":"a","password":"hunter2","b":1}"#,
+                r#"{"user":"a","password":(masked),"b":1}"#,
+            ),
+            (r#"{"password" : "hun\"ter2"}"#, r#"{"password":(masked)}"#),
+            (
+                r#"{"api_token": 12345, "b": 2}"#,
+                r#"{"api_token":(masked), "b": 2}"#,
+            ),
+            (r#"{"password":"hunt"#, r#"{"password":(masked)"#),
+            (r#"{"a":"password","b":"c"}"#, r#"{"a":"password","b":"c"}"#),
+            (r#"{"a"#, r#"{"a"#),
+            (r#"""#, r#"""#),
+            ("no json", "no json"),
+        ] {
+            assert_eq!(text(given), expected, "{given}");
+        }
     }
 }

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 /// without them the rest would pass unseen, so no remedy names them.
 const UNINSPECTED: [u32; 6] = [200_002, 200_003, 200_004, 200_005, 200_007, 200_009];
 /// Rules of the Core Rule Set that hold the score against the threshold.
-const JUDGES: [u32; 2] = [949, 959];
+const JUDGES: [u32; 2] = [949, OUTBOUND];
+const OUTBOUND: u32 = 959;
 
 pub(super) fn top(args: &Top) -> anyhow::Result<ExitCode> {
     let mut query = form_urlencoded::Serializer::new(String::new());
@@ -118,7 +119,10 @@ impl Exclusion {
             }
             return Ok(out);
         }
-        let mut rules: Vec<_> = event.rules.iter().filter(|rule| points(rule) > 0).collect();
+        // Requests and responses have a score each.
+        let outbound = event.by.as_ref().is_some_and(|by| by.id / 1000 == OUTBOUND);
+        let counts = |rule: &&Rule| points(rule) > 0 && (rule.phase > 2) == outbound;
+        let mut rules: Vec<_> = event.rules.iter().filter(counts).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(points(rule)));
         let mut score = event.score;
         for rule in rules {
@@ -347,6 +351,32 @@ mod tests {
         assert_eq!(
             found.line(),
             r#"waf: { exclude_targets: ["941100:ARGS:a", "941100:ARGS:b"], exclude_rules: [911100] }"#
+        );
+    }
+
+    #[test]
+    fn what_the_answer_matched_does_not_count_for_the_request() {
+        let mut answer = rule(951_100, "critical", "RESPONSE_BODY");
+        answer.phase = 4;
+        let rules = vec![
+            answer,
+            rule(930_100, "error", "REQUEST_URI"),
+            rule(930_110, "error", "ARGS:f"),
+        ];
+        let mut event = event(8, rules);
+        let found = Exclusion::of(&event).expect("there is one");
+        assert_eq!(
+            found.line(),
+            r#"waf: { exclude_targets: ["930100:REQUEST_URI"] }"#
+        );
+        event.by = Some(Box::new(By {
+            id: 959_100,
+            ..By::default()
+        }));
+        let found = Exclusion::of(&event).expect("there is one");
+        assert_eq!(
+            found.line(),
+            r#"waf: { exclude_targets: ["951100:RESPONSE_BODY"] }"#
         );
     }
 

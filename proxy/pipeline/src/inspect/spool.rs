@@ -31,7 +31,7 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Disk {
     dir: PathBuf,
     budget: Arc<Budget>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl Disk {
@@ -40,20 +40,32 @@ impl Disk {
         Arc::new(Self {
             dir,
             budget: Budget::new(SPOOLED, max),
-            places: Semaphore::new(AT_ONCE),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
         })
     }
 
-    /// Does `work` where it may block. It goes on if nobody waits for it any more.
-    fn run<T: Send + 'static>(
+    /// Does `work` where it may block, once there is a place. Whoever gives up before that leaves nothing behind, so that what
+    /// waits here is in memory only as long as its request is.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(io::Error::other)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work()
+        });
+        done.await?
+    }
+
+    /// Does `work`, which holds no part of a body yet, where it may block. It goes on if nobody waits for it any more.
+    fn begin<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> JoinHandle<io::Result<T>> {
         let this = Arc::clone(self);
-        tokio::spawn(async move {
-            let _place = this.places.acquire().await.map_err(io::Error::other)?;
-            tokio::task::spawn_blocking(work).await?
-        })
+        tokio::spawn(async move { this.run(work).await })
     }
 
     /// A file without a name.
@@ -153,7 +165,7 @@ impl Spool {
             file.write_all_at(&block, at)?;
             Ok(file)
         });
-        match joined(written.await) {
+        match written.await {
             Ok(file) => self.file = Some(file),
             Err(error) => return Err(self.disk.failed(&error)),
         }
@@ -207,7 +219,7 @@ impl Body {
                 return Err(Fault::BodiesHeld);
             }
             let read = self.disk.run(read(Arc::clone(file), 0, length));
-            let read = joined(read.await);
+            let read = read.await;
             all.push(read.map_err(|error| self.disk.failed(&error))?);
         }
         if !self.tail.is_empty() {
@@ -293,7 +305,7 @@ impl Replay {
                 let left = usize::try_from(on_disk - self.at).unwrap_or(usize::MAX);
                 let begin = || {
                     body.disk
-                        .run(read(Arc::clone(file), self.at, left.min(PIECE)))
+                        .begin(read(Arc::clone(file), self.at, left.min(PIECE)))
                 };
                 let reading = self.reading.get_or_insert_with(begin);
                 let piece = joined(reading.await);

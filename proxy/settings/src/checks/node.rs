@@ -1,14 +1,15 @@
 //! The node, its pools' probes, and what must fit into what.
 
 use crate::context::Checker;
-use crate::limits::SOCKET_PATH_MAX;
+use crate::limits::{EVENTS_KEPT_MIN, SOCKET_PATH_MAX};
 use crate::model::{ProxyProtocol, Settings};
 use crate::networks::Networks;
-use crate::scalar::show_duration;
+use crate::scalar::{show_duration, show_size};
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
     trust(settings, checker);
     handshakes(settings, checker);
+    kept(settings, checker);
     let socket = &settings.node.admin.socket;
     let bytes = socket.as_os_str().len();
     if bytes > SOCKET_PATH_MAX
@@ -43,6 +44,17 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_, '_>) {
                 "one probe ends before the next one starts: make it shorter, or `interval` longer",
             );
         }
+    }
+}
+
+/// What is kept of events is two files, each of which has to hold what is written at once.
+fn kept(settings: &Settings, checker: &mut Checker<'_, '_>) {
+    const KEY: &str = "node.log.events_kept";
+    let bytes = settings.node.log.events_kept;
+    if (1..EVENTS_KEPT_MIN).contains(&bytes) && !checker.is_bad(KEY) {
+        let (is, least) = (show_size(bytes), show_size(EVENTS_KEPT_MIN));
+        let what = format!(": {is} is less than {least}");
+        checker.error(KEY, &what, "make it larger, or 0 to keep none on disk");
     }
 }
 

@@ -98,7 +98,7 @@ settings! {
         /// Where the access log goes.
         access_path: LogTarget = log_target() => default("stdout");
         /// Where security events go, a line of JSON each: what the WAF matched with every rule, bans, refusals of limits,
-        /// changes on the admin socket; without it they are in memory only.
+        /// changes on the admin socket. `events_kept` is for this node itself.
         events_path: Option<LogTarget> = maybe(log_target()) => optional(&["events.log"]);
         /// Security events that are kept on disk, in the state directory, for `aegis explain` after a restart; 0 = in memory only.
         events_kept: u64 = size(0, 1 << 30) => default("64MiB");

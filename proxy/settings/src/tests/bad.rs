@@ -199,6 +199,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("node: { tracing: { otlp: \"http://a:4318/v1/traces\" } }", "node.tracing.otlp", "node.tracing.otlp: expected a collector `http://host:port`, found the text `http://a:4318/v1/traces`", "leave /v1/traces out; it is added"),
     ("node: { tracing: { otlp: \"http://a:4318\", sample: 1% } }", "node.tracing.sample", "node.tracing.sample: expected a number from 0 to 1, such as 0.01, found `1%`", "write it as a number, such as 0.01 for one in a hundred"),
     ("node: { tracing: {} }", "node.tracing.otlp", "node.tracing: `otlp` is missing", "add `otlp:` with a collector `http://host:port`"),
+    ("node: { log: { events_kept: 4KiB } }", "node.log.events_kept", "node.log.events_kept: 4KiB is less than 1MiB", "make it larger, or 0 to keep none on disk"),
     // the parts of a handshake
     ("node: { client: { hello_timeout: 20s } }", "node.client.hello_timeout", "node.client.hello_timeout: 20s is longer than `handshake_timeout`, 10s", "a ClientHello is the first part of its handshake: make it shorter, or `handshake_timeout` longer"),
     ("node: { client: { handshake_timeout: 3s } }", "node.client.hello_timeout", "node.client.hello_timeout: 5s is longer than `handshake_timeout`, 3s", "a ClientHello is the first part of its handshake"),

@@ -124,17 +124,12 @@ impl Entry {
         }
         cut(&mut self.action, TEXT_MAX);
         if let Some(by) = &mut self.by {
+            by.message = mask::text(&by.message);
             cut(&mut by.message, TEXT_MAX);
         }
         self.rules.truncate(RULES_MAX);
         for rule in &mut self.rules {
-            if is_secret(&rule.variable) {
-                MASK.clone_into(&mut rule.value);
-                rule.data.clear();
-            } else if holds_pairs(&rule.variable) {
-                rule.value = mask::text(&rule.value);
-                rule.data = mask::text(&rule.data);
-            }
+            rule.mask();
             rule.also.truncate(ALSO_MAX);
             for variable in &mut rule.also {
                 cut(variable, VALUE_MAX);
@@ -172,6 +167,27 @@ impl Entry {
 }
 
 impl Rule {
+    /// What a rule says may hold the value of any variable it looked at.
+    fn mask(&mut self) {
+        let variables = || std::iter::once(&self.variable).chain(&self.also);
+        let secret = variables().any(|variable| is_secret(variable));
+        let pairs = variables().any(|variable| holds_pairs(variable));
+        if secret && !self.value.is_empty() {
+            self.message = self.message.replace(&self.value, MASK);
+        }
+        self.message = mask::text(&self.message);
+        if is_secret(&self.variable) {
+            MASK.clone_into(&mut self.value);
+        } else if pairs {
+            self.value = mask::text(&self.value);
+        }
+        if secret {
+            self.data.clear();
+        } else {
+            self.data = mask::text(&self.data);
+        }
+    }
+
     /// By the words of ModSecurity.
     fn weight(&self) -> usize {
         const WORDS: [&str; 8] = [
@@ -257,6 +273,35 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::ring::tests::entry;
+
+    #[test]
+    fn what_a_rule_says_is_masked_by_every_variable_it_looked_at() {
+        let mut e = entry("x");
+        let said = |variable: &str, also: &[&str]| Rule {
+            variable: variable.into(),
+            value: "hunter2".into(),
+            also: also.iter().map(|&name| name.to_owned()).collect(),
+            message: "found hunter2".into(),
+            data: "ARGS:password=hunter2".into(),
+            ..Rule::default()
+        };
+        e.rules = vec![
+            said("ARGS:password", &[]),
+            said("REQUEST_METHOD", &["ARGS:password"]),
+            Rule {
+                variable: "REQUEST_BODY".into(),
+                value: r#"{"password":"hunter2"}"#.into(),
+                data: r#"Matched {"password":"hunter2"}"#.into(),
+                ..Rule::default()
+            },
+        ];
+        e.rules[1].value = "POST".into();
+        e.rules[1].message.clear();
+        e.tame();
+        let told = format!("{:?}", e.rules);
+        assert!(!told.contains("hunter2"), "{told}");
+        assert_eq!(e.rules[1].value, "POST");
+    }
 
     #[test]
     fn the_rules_that_weigh_most_are_told_from_the_rest() {
