@@ -7,6 +7,7 @@ use crate::banner;
 use crate::bans::Bans;
 use crate::plane::Plane;
 use crate::serve::serve;
+use crate::state_dir::StateDir;
 use aegis_certs::{CertStore, Certificates, Times};
 use aegis_control::{Boot, Servers, State};
 use aegis_front::{Bound, Door, DoorConfig};
@@ -19,7 +20,6 @@ use aegis_telemetry::kept::Kept;
 use aegis_telemetry::log;
 use aegis_telemetry::spans::Exporter;
 use anyhow::Context;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -36,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) access: Option<Arc<AccessLog>>,
     pub(crate) events: Option<EventLog>,
     pub(crate) kept: Option<Kept>,
+    pub(crate) state_dir: StateDir,
     pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) servers: Servers,
     pub(crate) door: Bound,
@@ -83,7 +84,7 @@ impl Node {
     fn build(boot: &Boot, workers: &Handle, threads: usize) -> anyhow::Result<Self> {
         let settings = &boot.validated().settings;
         let node = &settings.node;
-        make_state_dir(&node.state_dir)?;
+        let state_dir = StateDir::take(&node.state_dir)?;
         let access = open_access_log(&node.log)?;
         let events = open_event_log(&node.log)?;
         let kept = keep_events(node)?;
@@ -138,6 +139,7 @@ impl Node {
             access,
             events,
             kept,
+            state_dir,
             tracer,
             servers,
             door,
@@ -146,12 +148,6 @@ impl Node {
             bans,
         })
     }
-}
-
-fn make_state_dir(path: &Path) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
-        format!("cannot make the state directory {}; choose another one with node.state_dir or --state-dir", path.display())
-    })
 }
 
 fn open_tracer(tracing: Option<&Tracing>) -> anyhow::Result<Option<Arc<Tracer>>> {
@@ -174,8 +170,8 @@ fn open_access_log(log: &Log) -> anyhow::Result<Option<Arc<AccessLog>>> {
     let opened = AccessLog::open(format, target(&log.access_path));
     let opened = opened.with_context(|| {
         format!(
-            "the access log cannot be opened at {:?} (node.log.access_path)",
-            log.access_path
+            "the access log cannot be opened at {} (node.log.access_path)",
+            place(&log.access_path)
         )
     })?;
     Ok(Some(Arc::new(opened)))
@@ -187,7 +183,10 @@ fn open_event_log(log: &Log) -> anyhow::Result<Option<EventLog>> {
     };
     let opened = EventLog::open(target(path));
     let opened = opened.with_context(|| {
-        format!("the event log cannot be opened at {path:?} (node.log.events_path)")
+        format!(
+            "the event log cannot be opened at {} (node.log.events_path)",
+            place(path)
+        )
     })?;
     Ok(Some(opened))
 }
@@ -211,6 +210,13 @@ fn keep_events(node: &aegis_settings::model::Node) -> anyhow::Result<Option<Kept
         );
     }
     Ok(Some(kept))
+}
+
+fn place(path: &LogTarget) -> std::path::Display<'_> {
+    match path {
+        LogTarget::Stdout => Path::new("stdout").display(),
+        LogTarget::File(path) => path.display(),
+    }
 }
 
 fn target(path: &LogTarget) -> Target {

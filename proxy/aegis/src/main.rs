@@ -18,6 +18,7 @@ mod rehearsal;
 mod sandbox;
 mod serve;
 mod signals;
+mod state_dir;
 mod terminal;
 
 use clap::Parser;

@@ -44,6 +44,7 @@ pub(crate) async fn serve(
         access,
         events,
         kept,
+        state_dir: _state_dir,
         tracer,
         servers,
         door,

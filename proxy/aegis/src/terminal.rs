@@ -63,11 +63,17 @@ pub(crate) fn error(text: &str) {
     say(&format!("{word}: {text}\n"));
 }
 
+/// Whether a character changes what a terminal shows of others.
+pub(crate) fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text of somebody else's making, fit for a terminal: control characters are shown, not obeyed.
 pub(crate) fn tame(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let hostile = c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let hostile = is_hostile(c);
             let escaped = hostile.then(|| c.escape_unicode());
             let plain = (!hostile).then_some(c);
             escaped.into_iter().flatten().chain(plain)

@@ -178,7 +178,7 @@ fn request_text(value: &Value) -> String {
     };
     let mut out = String::new();
     let what = match (e.action.as_str(), e.status) {
-        ("detect", _) => "Let through (detect)".to_owned(),
+        ("detect", _) | ("limit", 0) => "Let through (detect)".to_owned(),
         ("ban", status) => format!("{status} Banned"),
         ("block", 0) => "Cut".to_owned(),
         ("block", status) => format!("{status} Blocked"),
@@ -249,11 +249,7 @@ fn request_text(value: &Value) -> String {
         );
     }
     if let Ok(exclusion) = Exclusion::of(&e) {
-        line!(
-            out,
-            "  let it through next time:  {}",
-            tame(&exclusion.line())
-        );
+        line!(out, "  let it through next time:  {}", exclusion.line());
         line!(
             out,
             "                             aegis waf exclude {}",

@@ -3,8 +3,8 @@
 use super::client;
 use crate::admin_client::{Answer, Client};
 use crate::cli::{Exclude, Output, Top, TopBy};
-use crate::terminal::{self, line, tame};
-use aegis_telemetry::ring::{Entry, Rule};
+use crate::terminal::{self, is_hostile, line, tame};
+use aegis_telemetry::ring::{ALSO_MAX, Entry, Rule};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -85,7 +85,7 @@ pub(super) struct Exclusion {
 }
 
 impl Exclusion {
-    /// The fewest rules without which the score stays below the threshold, those that weigh most first.
+    /// Rules without which the score stays below the threshold, those that weigh most first.
     ///
     /// # Errors
     /// Why no exclusion of rules lets it pass.
@@ -130,8 +130,8 @@ impl Exclusion {
                 break;
             }
             out.add(rule);
-            let places = i64::try_from(1 + rule.also.len()).unwrap_or(i64::MAX);
-            score = score.saturating_sub(points(rule).saturating_mul(places));
+            // In how many places it counted is not known: its chain names others too.
+            score = score.saturating_sub(points(rule));
         }
         if out == Self::default() {
             return Err("none of the rules that matched adds to the score".to_owned());
@@ -146,7 +146,9 @@ impl Exclusion {
                 .next()
                 .is_some_and(|name| !name.is_empty())
         };
-        if !named(&rule.variable) || rule.variable.starts_with("TX") {
+        // Names without end are a client's, and will be others the next time.
+        let endless = rule.also.len() >= ALSO_MAX;
+        if endless || !named(&rule.variable) || rule.variable.starts_with("TX") {
             self.rules.push(rule.id);
             return;
         }
@@ -213,7 +215,10 @@ fn points(rule: &Rule) -> i64 {
 fn waf_line(targets: &Value, rules: &Value) -> String {
     let list = |key: &str, value: &Value| {
         let items = value.as_array().filter(|items| !items.is_empty())?;
-        let items: Vec<_> = items.iter().map(Value::to_string).collect();
+        let items: Vec<_> = items
+            .iter()
+            .map(|item| escaped(&item.to_string()))
+            .collect();
         Some(format!("{key}: [{}]", items.join(", ")))
     };
     let keys = [
@@ -222,6 +227,19 @@ fn waf_line(targets: &Value, rules: &Value) -> String {
     ];
     let keys: Vec<_> = keys.into_iter().flatten().collect();
     format!("waf: {{ {} }}", keys.join(", "))
+}
+
+/// JSON that is YAML too, and harms no terminal.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if is_hostile(letter) {
+            out.push_str(&format!("\\u{:04x}", u32::from(letter)));
+        } else {
+            out.push(letter);
+        }
+    }
+    out
 }
 
 fn exclude_text(value: &Value) -> String {
@@ -247,10 +265,7 @@ fn exclude_text(value: &Value) -> String {
     line!(
         out,
         "{}",
-        tame(&waf_line(
-            &value["exclude_targets"],
-            &value["exclude_rules"]
-        ))
+        waf_line(&value["exclude_targets"], &value["exclude_rules"])
     );
     out
 }
@@ -412,6 +427,25 @@ mod tests {
                 .unwrap_err()
                 .contains("aegis explain")
         );
+    }
+
+    #[test]
+    fn whatever_a_client_called_it_the_setting_is_yaml() {
+        let names = ["ARGS:\u{7f}\u{202e}\"x", "ARGS:grüße"];
+        let rules = names.map(|name| rule(942_100, "critical", name));
+        let line = Exclusion::of(&event(10, rules.to_vec()))
+            .expect("there is one")
+            .line();
+        assert_eq!(
+            line,
+            r#"waf: { exclude_targets: ["942100:ARGS:\u007f\u202e\"x", "942100:ARGS:grüße"] }"#
+        );
+        let mut endless = rule(942_100, "critical", "ARGS:a");
+        endless.also = vec!["ARGS:b".into(); ALSO_MAX];
+        let line = Exclusion::of(&event(10, vec![endless]))
+            .expect("there is one")
+            .line();
+        assert_eq!(line, "waf: { exclude_rules: [942100] }");
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn events<B>(request: &Request<B>) -> Answer {
             None => problem(
                 StatusCode::NOT_FOUND,
                 "no event of this request is kept here: no plugin and no limit of inspection stopped it, it is too old, or another \
-                 node served it; the access log has a line of each request by its `id`, and its `error` says why it got a page",
+                 node served it; of limits and bans only some are kept, a few a second; the access log has a line of each request by its `id`, and its `error` says why it got a page",
             ),
         };
     }
