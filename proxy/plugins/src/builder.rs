@@ -107,7 +107,7 @@ pub(crate) fn spawn(core: &Arc<Core>, alive: Alive) -> std::io::Result<Thread> {
         .spawn(move || {
             let _alive = alive;
             be_nice(NICE_COMPILE);
-            let full = || core.retiring.load(Ordering::Acquire) >= 2 * core.threads;
+            let full = || !core.may_retire();
             while let Some(order) = core.builder.next(&full) {
                 build(&core.builder, order);
             }

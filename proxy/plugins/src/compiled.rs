@@ -48,6 +48,8 @@ impl Compiled {
             .mode(0o700)
             .create(dir)
             .map_err(failed)?;
+        key::make_private(dir, rustix::process::geteuid().as_raw()).map_err(failed)?;
+        key::remove_abandoned(dir).map_err(failed)?;
         let key = key::node_key(&dir.join(KEY_FILE)).map_err(failed)?;
         // Compilation gives way to requests: it takes all cores, but only what they leave.
         let threads = rayon::ThreadPoolBuilder::new()
@@ -147,8 +149,9 @@ impl Compiled {
         self.dir.join(format!("{name}.{SUFFIX}"))
     }
 
-    /// Removes what was used longest ago, past the bounds.
+    /// Removes what was used longest ago, past the bounds, and what was never finished.
     fn prune(&self, keep: &Path) -> io::Result<()> {
+        key::remove_abandoned(&self.dir)?;
         let mut files: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(&self.dir)?
             .filter_map(Result::ok)
             .filter(|entry| {

@@ -21,6 +21,9 @@ const IDLE_TICKS: u32 = 100;
 const ENGINES_MAX: usize = 8;
 /// Instances of one engine at a time; plugins have bounds of their own, far below it.
 const INSTANCES_MAX: u32 = 1024;
+/// Addresses of one instance where there are few of them: it moves if it grows past that.
+const MEMORY_SCANT: u64 = 256 << 20;
+const GUARD_SCANT: u64 = 64 << 10;
 /// What one instance may cost us beside its memory and tables: Go's export of every function, and their types.
 const INSTANCE_BYTES_MAX: usize = 16 << 20;
 
@@ -56,9 +59,9 @@ fn config(stack_max: usize) -> Config {
 }
 
 /// For instances that serve.
-fn serving(stack_max: usize) -> Config {
+fn serving(stack_max: usize, pool: PoolingAllocationConfig) -> Config {
     let mut config = config(stack_max);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
 
@@ -69,6 +72,16 @@ fn passing(stack_max: usize) -> Config {
     config
         .cranelift_opt_level(OptLevel::None)
         .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    config
+}
+
+/// Takes addresses when an instance is there, and only a few more than it has memory. Code checks each address itself.
+fn scant(mut config: Config) -> Config {
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(MEMORY_SCANT)
+        .memory_reservation_for_growth(0)
+        .memory_guard_size(GUARD_SCANT);
     config
 }
 
@@ -86,6 +99,31 @@ pub(crate) struct Engines {
     engines: Mutex<Vec<(usize, Pair)>>,
     ticker: Arc<Ticker>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl Pair {
+    /// With places in advance, or without where the process may not have the addresses.
+    fn new(stack_max: usize, pool: PoolingAllocationConfig) -> Result<Self, String> {
+        let engine = |config: Config| Engine::new(&config).map_err(|error| format!("{error:#}"));
+        let no_pool = match engine(serving(stack_max, pool)) {
+            Ok(serving) => {
+                let passing = engine(passing(stack_max))?;
+                return Ok(Self { serving, passing });
+            }
+            Err(error) => error,
+        };
+        let pair = Self {
+            serving: engine(scant(config(stack_max)))?,
+            passing: engine(scant(passing(stack_max)))?,
+        };
+        tracing::warn!(
+            error = %no_pool,
+            "addresses for the instances of plugins cannot be reserved, so that each is given its own when it starts: \
+             that is slower, and so is their code; allow the process more virtual memory (`ulimit -v unlimited`, \
+             systemd's LimitAS=infinity)"
+        );
+        Ok(pair)
+    }
 }
 
 impl Engines {
@@ -121,11 +159,7 @@ impl Engines {
                 "at most {ENGINES_MAX} different call stacks can be had at once"
             ));
         }
-        let engine = |config: Config| Engine::new(&config).map_err(|error| format!("{error:#}"));
-        let pair = Pair {
-            serving: engine(serving(stack_max))?,
-            passing: engine(passing(stack_max))?,
-        };
+        let pair = Pair::new(stack_max, pool())?;
         let mut ticked = self.ticker.engines.lock();
         ticked.extend([pair.serving.weak(), pair.passing.weak()]);
         engines.push((stack_max, pair.clone()));
@@ -208,5 +242,40 @@ pub(crate) struct Running(Arc<Ticker>);
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtime::{Instance, Module, Store};
+
+    #[test]
+    fn without_addresses_for_all_instances_each_gets_its_own() {
+        let mut pool = pool();
+        // 4 PiB; user space has 128 TiB, or 64 PiB where it is asked for.
+        pool.total_memories(1 << 20);
+        assert!(Engine::new(&serving(1 << 20, pool.clone())).is_err());
+        let pair = Pair::new(1 << 20, pool).expect("engines");
+        let wat = "(module (memory (export \"m\") 1 8192) (data (i32.const 0) \"x\")
+            (func (export \"f\") (result i32) (i32.load8_u (i32.const 0)))
+            (func (export \"far\") (result i32) (i32.load8_u (i32.const -1))))";
+        let wasm = wat::parse_str(wat).expect("wat");
+        for engine in [&pair.serving, &pair.passing] {
+            let module = Module::new(engine, &wasm).expect("compiles");
+            let mut store = Store::new(engine, ());
+            store.set_epoch_deadline(1);
+            let instance = Instance::new(&mut store, &module, &[]).expect("starts");
+            let mut call = |name: &str| {
+                let f = instance.get_typed_func::<(), i32>(&mut store, name);
+                f.expect("there").call(&mut store, ())
+            };
+            assert_eq!(call("f").ok(), Some(i32::from(b'x')));
+            assert!(call("far").is_err(), "past its memory");
+            // Past what is reserved for it.
+            let memory = instance.get_memory(&mut store, "m").expect("a memory");
+            memory.grow(&mut store, 8191).expect("grows");
+            assert_eq!(memory.data(&store).first(), Some(&b'x'));
+        }
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Core {
     pub(crate) wait_max: Duration,
     /// Instances on their way out.
     pub(crate) retiring: AtomicUsize,
+    /// Instances that serve one request each, of all plugins.
+    pub(crate) alone: Arc<AtomicUsize>,
 }
 
 /// Held by each of the host's threads; nothing is ever sent.
@@ -123,6 +125,7 @@ impl Host {
             queue_max: config.queue_max.max(1),
             wait_max: config.wait_max,
             retiring: AtomicUsize::new(0),
+            alone: Arc::default(),
         });
         let (alive, ended) = channel();
         let mut host = Self {

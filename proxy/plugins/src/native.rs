@@ -161,7 +161,7 @@ impl Caches {
 /// What one instance has of its plugin's patterns.
 #[derive(Default)]
 pub(crate) struct Operators {
-    /// Those of the snapshot the instance is a copy of.
+    /// Those of the snapshot the instance is a copy of; [`Self::known`] has what it compiled itself.
     copied: Option<Arc<[Arc<Pattern>]>>,
     known: Vec<Option<Arc<Pattern>>>,
     caches: Option<Caches>,
@@ -204,8 +204,9 @@ impl Operators {
         groups: &mut [Option<Group>],
     ) -> Option<bool> {
         let at = usize::try_from(number).ok()?;
-        let pattern = match &self.copied {
-            Some(copied) => copied.get(at)?,
+        let copied = self.copied.as_ref().and_then(|copied| copied.get(at));
+        let pattern = match copied {
+            Some(pattern) => pattern,
             None => self.known.get(at)?.as_ref()?,
         };
         if !pattern.takes(value) {

@@ -6,7 +6,8 @@ use crate::guest::Guest;
 use crate::pool::Job;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// Holds one instance.
@@ -26,8 +27,26 @@ struct Inner {
     retiring: bool,
     /// It is one of those on their way out of which there may only be a few.
     counted: bool,
+    /// It is one of those that serve one request each.
+    alone: Option<Alone>,
     idle_since: Instant,
     memory: usize,
+}
+
+/// Counts an instance that serves one request, for as long as it lives.
+pub(crate) struct Alone(Arc<AtomicUsize>);
+
+impl Alone {
+    pub(crate) fn new(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::AcqRel);
+        Self(all.clone())
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 enum Place {
@@ -57,13 +76,14 @@ pub(crate) enum Taken {
 
 impl Slot {
     /// A slot whose guest is still being started: jobs for it wait.
-    pub(crate) fn busy() -> Self {
+    pub(crate) fn busy(alone: Option<Alone>) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 state: Place::Busy,
                 waiting: VecDeque::new(),
                 retiring: false,
                 counted: false,
+                alone,
                 idle_since: Instant::now(),
                 memory: 0,
             }),
@@ -115,6 +135,7 @@ impl Slot {
     pub(crate) fn end(&self) -> Ended {
         let mut inner = self.inner.lock();
         inner.state = Place::Gone;
+        inner.alone = None;
         Ended {
             waiting: std::mem::take(&mut inner.waiting),
             memory: signed(std::mem::take(&mut inner.memory)),

@@ -213,3 +213,85 @@ fn what_was_used_longest_ago_goes_first_and_bytes_are_bounded_too() {
     let there = [&old, &middle, &young, &keep].map(|path| path.exists());
     assert_eq!(there, [false, false, true, true]);
 }
+
+#[test]
+fn what_a_process_that_died_left_half_written_is_removed() {
+    let dir = tempfile::tempdir().expect("dir");
+    let at = |name: &str, age: u64| {
+        let path = dir.path().join(name);
+        let file = fs::File::create(&path).expect("creates");
+        let when = SystemTime::now() - std::time::Duration::from_secs(age);
+        file.set_modified(when).expect("dated");
+        path
+    };
+    let there = |paths: &[PathBuf]| paths.iter().map(|path| path.exists()).collect::<Vec<_>>();
+    let first = [at("a.1.new", 660), at("b.2.new", 300), at("other", 660)];
+    let cache = Compiled::open(dir.path()).expect("opens");
+    assert_eq!(there(&first), [false, true, true]);
+    let keep = at("c.cwasm", 0);
+    let second = [at("d.3.new", 660), at("e.4.new", 300)];
+    cache.prune(&keep).expect("prunes");
+    assert_eq!(there(&second), [false, true]);
+}
+
+#[test]
+fn files_that_are_being_written_at_once_have_names_of_their_own() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("a.cwasm");
+    let name = || key::write_new(&path, &[b"x"]).expect("writes");
+    let (first, second) = (name(), name());
+    assert_ne!(first, second);
+    let pid = format!("a.{}-", std::process::id());
+    for new in [first, second] {
+        let name = new
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        assert!(name.ends_with(".new") && !name.starts_with(&pid), "{name}");
+    }
+}
+
+fn pipe(path: &Path) {
+    let made = std::process::Command::new("mkfifo")
+        .arg("-m")
+        .arg("600")
+        .arg(path)
+        .status();
+    assert!(made.expect("mkfifo").success());
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_key_or_a_module_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().expect("dir");
+    let wasm = wat::parse_str(WASM).expect("wat");
+    pipe(&dir.path().join(KEY_FILE));
+    let cache = Compiled::open(dir.path()).expect("opens");
+    origin(&cache, &wasm);
+    let path = file(dir.path());
+    fs::remove_file(&path).expect("removes");
+    pipe(&path);
+    assert_eq!(origin(&cache, &wasm), Made::Built);
+    assert_eq!(origin(&cache, &wasm), Made::Cached);
+    let key = fs::metadata(dir.path().join(KEY_FILE)).expect("there");
+    assert!(key.is_file());
+}
+
+#[test]
+fn a_folder_that_is_open_to_others_is_closed_and_one_of_somebody_else_refused() {
+    let dir = tempfile::tempdir().expect("dir");
+    for open in [0o755, 0o770, 0o1777] {
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(open)).expect("chmod");
+        Compiled::open(dir.path()).expect("opens");
+        let mode = fs::metadata(dir.path()).expect("there").mode() & 0o7777;
+        assert_eq!(mode, 0o700, "was {open:o}");
+    }
+    let owner = fs::metadata(dir.path()).expect("there").uid();
+    key::make_private(dir.path(), owner).expect("ours");
+    let refused = key::make_private(dir.path(), owner + 1).expect_err("not ours");
+    let said = refused.to_string();
+    assert!(
+        said.contains(&format!("belongs to user {owner}")) && said.contains("chown"),
+        "{said}"
+    );
+}

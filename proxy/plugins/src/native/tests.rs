@@ -43,6 +43,25 @@ fn a_pattern_has_one_number_and_is_compiled_once_for_all_instances() {
 }
 
 #[test]
+fn a_copy_of_a_snapshot_knows_the_snapshots_patterns_and_those_it_compiles_itself() {
+    let mut bench = Bench::new();
+    let first = bench.compile(true, "a+").expect("compiles");
+    let mut copy = Operators::of_copy(bench.patterns.all());
+    let second = copy
+        .compile(&bench.patterns, true, b"b+")
+        .expect("compiles");
+    let third = bench.compile(true, "c+").expect("compiles");
+    let mut finds = |number, value: &[u8]| copy.search(&bench.patterns, number, value, &mut []);
+    assert_eq!(finds(first, b"a"), Some(true));
+    assert_eq!(
+        (finds(second, b"b"), finds(second, b"c")),
+        (Some(true), Some(false))
+    );
+    // Another instance compiled that one after the snapshot.
+    assert_eq!(finds(third, b"c"), None);
+}
+
+#[test]
 fn groups_are_told_and_those_that_took_no_part_are_unset() {
     let mut bench = Bench::new();
     let id = bench.compile(true, "a(b)?(c)").expect("compiles");

@@ -75,11 +75,11 @@ impl Plugin {
 
     /// Gives a long job back if there is an instance for others beside the one it holds; else it waits until there is.
     pub(crate) fn with_spare(self: &Arc<Self>, job: Job) -> Option<Job> {
-        if !job.long || self.template.is_snapshot() || self.serves_one() {
+        if !job.long {
             return Some(job);
         }
         let slots = self.slots.lock();
-        if slots.live() >= self.core.threads.min(SPARE_MIN) {
+        if self.takes_long(&slots) {
             return Some(job);
         }
         if let Some(waiter) = job.waiter() {
@@ -87,6 +87,13 @@ impl Plugin {
         }
         self.park(slots, job);
         None
+    }
+
+    /// Whether a long job may begin. Where an instance is a copy, or serves nobody else, it takes none from others.
+    fn takes_long(&self, slots: &Slots) -> bool {
+        self.template.is_snapshot()
+            || self.serves_one()
+            || slots.live() >= self.core.threads.min(SPARE_MIN)
     }
 
     /// Keeps a job until there is one more instance.
@@ -97,11 +104,15 @@ impl Plugin {
         }
         slots.parked.push_back(job);
         self.rebuilding(&slots);
-        if !slots.building && slots.request.len() < self.instances_max() {
-            slots.building = true;
-            self.core
-                .builder
-                .order(Order::new(self, Role::Request, None));
+        match self.limit_hit(&slots) {
+            None if !slots.building => {
+                slots.building = true;
+                let order = Order::new(self, Role::Request, None);
+                self.core.builder.order(order);
+            }
+            // For a copy it was counted when there was no place for one.
+            Some(limit) if !self.template.is_snapshot() => crate::limits::hit(limit),
+            _ => {}
         }
     }
 
@@ -155,8 +166,8 @@ impl Plugin {
     /// again.
     pub(crate) fn unpark(&self) {
         let mut slots = self.slots.lock();
-        let spare = slots.live() >= self.core.threads.min(SPARE_MIN);
-        let next = slots.parked.iter().position(|job| spare || !job.long);
+        let long = self.takes_long(&slots);
+        let next = slots.parked.iter().position(|job| long || !job.long);
         let job = next.and_then(|at| slots.parked.remove(at));
         drop(slots);
         if let Some(job) = job {
@@ -252,7 +263,10 @@ impl Plugin {
         mut guest: Box<Guest>,
         replaces: Option<&Arc<Slot>>,
     ) {
-        let slot = Arc::new(Slot::busy());
+        let slot = match role {
+            Role::Request => self.place(),
+            Role::Root => Arc::new(Slot::busy(None)),
+        };
         let calls = std::mem::take(&mut guest.state().calls.outbox);
         let queues = std::mem::take(&mut guest.state().queues_ready);
         self.counters.instances.inc();

@@ -25,7 +25,7 @@ fn jobs_for_an_instance_go_before_new_requests_of_their_site() {
     for site in ["a", "a", "b"] {
         queue.push(testing::request(&plugin, site, 0).0);
     }
-    let slot = Arc::new(Slot::busy());
+    let slot = Arc::new(Slot::busy(None));
     queue.push_bound(Job::bound(&plugin, &slot, &"a".into(), Act::Tick));
     let bound = |job: Option<Job>| job.is_some_and(|job| matches!(job.task, Task::Bound(..)));
     assert!(bound(queue.pop()));

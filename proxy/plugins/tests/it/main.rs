@@ -12,6 +12,7 @@ mod examples;
 mod fields;
 mod harm;
 mod hostile;
+mod instances;
 mod lies;
 mod mutants;
 mod native;

@@ -1,10 +1,7 @@
 //! Copies of a configured instance: what is in them, how long they serve, and what is kept of them on disk.
 
 use crate::support::*;
-use aegis_plugins::{
-    Body, Decision, FaultKind, Inspect, Instances, Made, Plugin, PluginSpec, ResponseHead, Running,
-    Standing,
-};
+use aegis_plugins::{Body, Decision, FaultKind, Inspect, Made, Plugin, Running, Standing};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -22,25 +19,7 @@ const COUNTS: &str = r#"
       (call $say (i32.const 200) (i32.const 200) (i32.const 5))
       (i32.const 1))"#;
 
-fn recycled(requests: u32) -> Instances {
-    Instances::Recycled {
-        requests,
-        warm_up: None,
-    }
-}
-
 impl Bench {
-    fn copies(&self, name: &str, own: &str, requests: u32) -> Arc<Plugin> {
-        self.prepare(self.copied(name, own, requests))
-            .expect("a plugin")
-    }
-
-    fn copied(&self, name: &str, own: &str, requests: u32) -> PluginSpec {
-        let mut spec = self.spec(name, &wat(own));
-        spec.instances = recycled(requests);
-        spec
-    }
-
     /// How a plugin came to run.
     fn running(&self, name: &str) -> Running {
         let reports = self.host.reports();
@@ -138,49 +117,6 @@ async fn a_trap_ends_one_copy_and_the_next_request_finds_a_fresh_one() {
         let third = ask(&plugin, "/").await;
         assert_eq!(third.decision, Decision::Fault(FaultKind::Trap));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_of_one_request_stays_for_its_response_and_their_number_has_a_bound() {
-    const MAX: usize = 256;
-    let bench = bench_with(Options {
-        wait_max: std::time::Duration::from_millis(300),
-        ..Options::default()
-    });
-    let own = r#"
-        (global $seen (mut i32) (i32.const 48))
-        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-          (global.set $seen (i32.add (global.get $seen) (i32.const 1))) (i32.const 0))
-        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
-          (i32.store8 (i32.const 204) (global.get $seen))
-          (call $say (i32.const 200) (i32.const 204) (i32.const 1)) (i32.const 1))"#;
-    let mut spec = bench.copied("open", own, 1);
-    spec.inspect = Inspect::Body;
-    let plugin = bench.prepare(spec).expect("a plugin");
-    let mut open = Vec::new();
-    for _ in 0..MAX {
-        open.push(
-            ask(&plugin, "/")
-                .await
-                .open
-                .expect("it waits for the response"),
-        );
-    }
-    assert_eq!(plugin.instances(), MAX);
-    let one_more = ask(&plugin, "/").await;
-    assert_eq!(one_more.decision, Decision::Fault(FaultKind::QueueWait));
-    let head = ResponseHead {
-        status: 200,
-        headers: vec![],
-        end: true,
-    };
-    let mut last = open.pop().expect("many");
-    assert_eq!(said(last.response_headers(head).await).1, "1");
-    drop(last);
-    until("its instance is gone", || plugin.instances() < MAX).await;
-    assert!(ask(&plugin, "/").await.open.is_some());
-    drop(open);
-    until("all are gone", || plugin.instances() == 0).await;
 }
 
 /// Asks the host for everything that has a number or a value while it is configured, and uses it at requests: answers with

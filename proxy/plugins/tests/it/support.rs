@@ -117,6 +117,23 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// Copies of a snapshot that serve so many requests each.
+    pub(crate) fn copies(&self, name: &str, own: &str, requests: u32) -> Arc<Plugin> {
+        self.prepare(self.copied(name, own, requests))
+            .expect("a plugin")
+    }
+
+    pub(crate) fn copied(&self, name: &str, own: &str, requests: u32) -> PluginSpec {
+        let mut spec = self.spec(name, &wat(own));
+        spec.instances = Instances::Recycled {
+            requests,
+            warm_up: None,
+        };
+        spec
+    }
+}
+
 pub(crate) fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
