@@ -77,7 +77,13 @@ where
             turn_away(Refusal::Banned);
             continue;
         }
-        let place = match Place::take(&shared, canonical(peer).ip()).await {
+        // A place may have to be waited for; those who have one must hear of the end meanwhile.
+        let place = tokio::select! {
+            biased;
+            () = closed(&mut stop) => break,
+            place = Place::take(&shared, canonical(peer).ip()) => place,
+        };
+        let place = match place {
             Ok(place) => place,
             Err(why) => {
                 turn_away(why);
@@ -103,6 +109,7 @@ where
         });
     }
     drop(listener);
+    shared.seats.nudge_all();
     drain(connections, side.grace(shared.config.grace)).await
 }
 

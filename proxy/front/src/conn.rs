@@ -34,8 +34,6 @@ pub struct Conn {
     taken: usize,
     read_ahead: bool,
     hello: Hello,
-    peer: SocketAddr,
-    local: SocketAddr,
     /// Made when it is asked for: connections of HTTP/2 do without, and it is larger than all else here.
     socket: OnceLock<Arc<SocketDigest>>,
     accepted: SystemTime,
@@ -55,15 +53,13 @@ enum Hello {
 impl Conn {
     /// Takes an accepted socket; `read_ahead` for a reader that asks for little at a time.
     #[must_use]
-    pub fn new(tcp: TcpStream, peer: SocketAddr, local: SocketAddr, read_ahead: bool) -> Self {
+    pub fn new(tcp: TcpStream, read_ahead: bool) -> Self {
         Self {
             tcp,
             ahead: Vec::new(),
             taken: 0,
             read_ahead,
             hello: Hello::No,
-            peer,
-            local,
             socket: OnceLock::new(),
             accepted: SystemTime::now(),
         }
@@ -121,6 +117,24 @@ impl Conn {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
+    }
+
+    /// What the app is told of the socket, with its addresses, which the kernel is not asked for then.
+    pub(crate) fn socket_between(&self, peer: SocketAddr, local: SocketAddr) -> Arc<SocketDigest> {
+        self.socket(|socket| {
+            // Both are empty.
+            let _set = socket.peer_addr.set(Some(DigestAddr::Inet(peer)));
+            let _set = socket.local_addr.set(Some(DigestAddr::Inet(local)));
+        })
+    }
+
+    fn socket(&self, know: impl FnOnce(&SocketDigest)) -> Arc<SocketDigest> {
+        let made = self.socket.get_or_init(|| {
+            let socket = SocketDigest::from_raw_fd(self.tcp.as_raw_fd());
+            know(&socket);
+            Arc::new(socket)
+        });
+        Arc::clone(made)
     }
 
     /// The socket itself. What was read ahead is not there any more.
@@ -257,16 +271,10 @@ impl GetProxyDigest for Conn {
     }
 }
 
+/// The kernel is asked for the addresses if somebody asks for them here.
 impl GetSocketDigest for Conn {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        let made = self.socket.get_or_init(|| {
-            let socket = SocketDigest::from_raw_fd(self.tcp.as_raw_fd());
-            // Both are empty: so the digest never asks the kernel.
-            let _set = socket.peer_addr.set(Some(DigestAddr::Inet(self.peer)));
-            let _set = socket.local_addr.set(Some(DigestAddr::Inet(self.local)));
-            Arc::new(socket)
-        });
-        Some(Arc::clone(made))
+        Some(self.socket(|_| {}))
     }
 }
 
@@ -284,8 +292,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let local = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(local), listener.accept());
-        let (mut client, (tcp, peer)) = (client.unwrap(), accepted.unwrap());
-        let mut conn = Conn::new(tcp, peer, local, true);
+        let (mut client, (tcp, _)) = (client.unwrap(), accepted.unwrap());
+        let mut conn = Conn::new(tcp, true);
         let sent: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
         let expected = sent.clone();
         let writer = tokio::spawn(async move {

@@ -4,7 +4,7 @@ use crate::accept::closed;
 use crate::addresses::OfAddress;
 use crate::cohort::Cohort;
 use crate::conn::{Conn, Transport};
-use crate::door::Shared;
+use crate::door::{DoorConfig, Shared};
 use crate::guard::{Guard, Rest};
 use crate::listeners::{Side, Stop};
 use crate::proxied::read_header;
@@ -50,7 +50,7 @@ where
     let stop = accepted.side.stop();
     let cohort = Arc::clone(&accepted.cohort);
     let mut told = None;
-    let stream = {
+    let mut next = {
         // In memory of its own, which it gives back: a connection waits far longer than it takes to begin.
         let mut prepared = Box::pin(prepare(accepted, &stop, shared, began, &mut told));
         let prepared = poll_fn(|cx| {
@@ -62,17 +62,18 @@ where
         });
         prepared.await
     };
-    let Some(stream) = stream else {
+    if next.is_none() {
         return;
-    };
+    }
+    // What follows is in memory for as long as a connection is idle. So nothing is moved into it, which would be there
+    // twice, and it looks at `stop` when it is nudged: a wait for that is larger than the rest of it.
     let closing = cohort.closing();
     let mut serving = pin!(async {
-        let mut next = Some(stream);
-        while let Some(stream) = next {
+        while let Some(stream) = next.take() {
             next = shared.app.process_new(stream, &closing).await;
         }
     });
-    let mut watched = pin!(watched(&seat, stop, shared, &cohort));
+    let mut watched = pin!(watched(&seat, &stop, &shared.config, &cohort));
     let nudges = Waker::from(Arc::clone(&seat));
     nudges.wake_by_ref();
     poll_fn(|cx| {
@@ -89,28 +90,28 @@ where
 }
 
 /// Until the connection has to be cut, which is never while it has a request: it is told before, and has its time.
-async fn watched<A>(seat: &Seat, mut stop: Stop, shared: &Shared<A>, cohort: &Cohort) {
-    let config = &shared.config;
-    let old = cohort.old;
+async fn watched(seat: &Seat, stop: &Stop, config: &DoorConfig, cohort: &Cohort) {
     let mut told = false;
-    let mut longest_idle = config.idle_timeout;
-    let mut next = (Instant::now() + longest_idle).min(old);
+    let mut next = (Instant::now() + config.idle_timeout).min(cohort.old);
     loop {
         tokio::select! {
             biased;
-            () = told_to_leave(seat) => return,
-            () = closed(&mut stop), if !told => told = true,
+            () = once(|| seat.is_to_leave()) => return,
+            // A sender that is gone cannot say it, and counts as having said it.
+            () = once(|| *stop.borrow() || stop.has_changed().is_err()), if !told => told = true,
             () = sleep_until(next) => {}
         }
         let now = Instant::now();
-        if now >= old && !told {
+        if now >= cohort.old && !told {
             CONNECTIONS_AGED.inc();
             told = true;
         }
-        if told {
+        let longest_idle = if told {
             cohort.close();
-            longest_idle = LINGER;
-        }
+            LINGER
+        } else {
+            config.idle_timeout
+        };
         let idle = seat.idle_for().unwrap_or_default();
         if idle >= longest_idle {
             if !told {
@@ -124,21 +125,20 @@ async fn watched<A>(seat: &Seat, mut stop: Stop, shared: &Shared<A>, cohort: &Co
                 .saturating_sub(idle)
                 .max(Duration::from_millis(1));
         if !told {
-            next = next.min(old);
+            next = next.min(cohort.old);
         }
     }
 }
 
-/// Until the place is wanted for another; whoever wants it nudges.
-async fn told_to_leave(seat: &Seat) {
-    poll_fn(|_| {
-        if seat.is_to_leave() {
+/// Until `told`; whoever changes that nudges: who wants the place, or the accept loop at its end.
+fn once(told: impl Fn() -> bool) -> impl Future<Output = ()> {
+    poll_fn(move |_| {
+        if told() {
             Poll::Ready(())
         } else {
             Poll::Pending
         }
     })
-    .await;
 }
 
 /// Up to the first byte of a request; `None` if there will be none. `told` is the place of a client that a proxy names.
@@ -161,7 +161,7 @@ where
         ..
     } = *accepted;
     let acceptor = side.acceptor();
-    let mut conn = Conn::new(tcp, peer, local, acceptor.is_some());
+    let mut conn = Conn::new(tcp, acceptor.is_some());
     seat.rest();
     let behalf = if side.is_proxied() {
         read_header(&mut conn, peer, local, shared, began).await?

@@ -9,6 +9,7 @@ mod support;
 
 use aegis_front::{DoorConfig, Drained};
 use aegis_settings::model::TlsPreset::Intermediate;
+use aegis_testkit::h2::code::NO_ERROR;
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -134,6 +135,24 @@ fn at_a_stop_a_request_in_flight_over_http2_finishes_and_its_connection_ends() {
     assert!(answer.status.success());
     let answer = String::from_utf8(answer.stdout).unwrap();
     assert!(answer.contains("alpn=h2 "), "{answer}");
+    assert_eq!(door.drained().cut, 0);
+}
+
+#[test]
+fn at_a_stop_an_idle_connection_of_http2_is_told_and_closed() {
+    let door = start(
+        DoorConfig {
+            idle_timeout: 10 * support::DEADLINE,
+            grace: 10 * support::DEADLINE,
+            ..config()
+        },
+        &[tls(Intermediate, true)],
+        store(&[("a", ec_key())]),
+    );
+    let mut h2 = support::h2(door.address(), None);
+    h2.get(1, "/");
+    door.say_stop();
+    assert_eq!(h2.closes(|_| {}), Some(NO_ERROR));
     assert_eq!(door.drained().cut, 0);
 }
 

@@ -5,6 +5,8 @@
 //! is idle for too long is the door's business.
 
 use crate::app::Http;
+use ::h2::server::Connection;
+use bytes::Bytes;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{self, H2Accept, HttpSession};
@@ -17,25 +19,8 @@ const MALFORMED_MAX: usize = 32;
 
 /// Serves a connection to its end. Once `shutdown` says so its client is told by GOAWAY, and it ends with its last request.
 pub(crate) async fn serve(app: &Arc<Http>, stream: Stream, shutdown: &ShutdownWatch) {
-    let proxy_digest = stream.get_proxy_digest();
-    // The door says there whose connection it is; nobody asks the socket then.
-    let told = proxy_digest
-        .as_ref()
-        .is_some_and(|proxy| proxy.user_data.is_some());
-    let digest = Arc::new(Digest {
-        ssl_digest: stream.get_ssl_digest(),
-        // Nobody asks; the access log has times of its own.
-        timing_digest: Vec::new(),
-        socket_digest: if told {
-            None
-        } else {
-            stream.get_socket_digest()
-        },
-        proxy_digest,
-    });
     // Its future is gone once it is done.
-    let handshake = Box::pin(server::handshake(stream, app.h2_options())).await;
-    let Ok(mut connection) = handshake.map(Box::new) else {
+    let Some((mut connection, digest)) = Box::pin(begin(app, stream)).await else {
         return;
     };
     let mut stop = shutdown.clone();
@@ -70,4 +55,29 @@ pub(crate) async fn serve(app: &Arc<Http>, stream: Stream, shutdown: &ShutdownWa
             Ok(None) | Err(_) => return,
         }
     }
+}
+
+/// What all requests of a connection share, once both sides have said how they begin.
+async fn begin(
+    app: &Http,
+    stream: Stream,
+) -> Option<(Box<Connection<Stream, Bytes>>, Arc<Digest>)> {
+    let proxy_digest = stream.get_proxy_digest();
+    // The door says there whose connection it is; nobody asks the socket then.
+    let told = proxy_digest
+        .as_ref()
+        .is_some_and(|proxy| proxy.user_data.is_some());
+    let digest = Arc::new(Digest {
+        ssl_digest: stream.get_ssl_digest(),
+        // Nobody asks; the access log has times of its own.
+        timing_digest: Vec::new(),
+        socket_digest: if told {
+            None
+        } else {
+            stream.get_socket_digest()
+        },
+        proxy_digest,
+    });
+    let connection = server::handshake(stream, app.h2_options()).await.ok()?;
+    Some((Box::new(connection), digest))
 }

@@ -38,9 +38,8 @@ pub(crate) struct Http2 {
     greeted: bool,
     /// Runs while something is waited for.
     clock: Option<Box<Clock>>,
-    /// Frames for the `h2` crate, and for the client.
-    inward: Vec<u8>,
-    outward: Vec<u8>,
+    /// Frames of the guard's own, while there are any.
+    ours: Option<Box<Ours>>,
     rest: Rest,
     limits: Arc<Limits>,
     /// A line was written for a stream of it: one a connection is enough.
@@ -55,6 +54,14 @@ impl std::fmt::Debug for Http2 {
             .field("frames", &self.frames)
             .finish_non_exhaustive()
     }
+}
+
+#[derive(Debug, Default)]
+struct Ours {
+    /// For the `h2` crate.
+    inward: Vec<u8>,
+    /// For the client.
+    outward: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -77,8 +84,7 @@ impl Http2 {
             cut: None,
             greeted: false,
             clock: None,
-            inward: Vec::new(),
-            outward: Vec::new(),
+            ours: None,
             rest,
             limits,
             stream_told: false,
@@ -138,22 +144,34 @@ impl Http2 {
     /// Gives the reader frames that come before what the client sends next, as many of their bytes as it has room for; the
     /// others come before anything else. False if there are none, or the client is in the midst of a frame.
     pub(crate) fn give_inward(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        if self.inward.is_empty() || !self.frames.received.is_between() {
+        let Some(ours) = &mut self.ours else {
+            return false;
+        };
+        if ours.inward.is_empty() || !self.frames.received.is_between() {
             return false;
         }
-        let now = self.inward.len().min(buf.remaining());
-        buf.put_slice(self.inward.get(..now).unwrap_or_default());
-        self.inward.drain(..now);
-        if self.inward.is_empty() {
-            self.inward = Vec::new();
-        }
+        let now = ours.inward.len().min(buf.remaining());
+        buf.put_slice(ours.inward.get(..now).unwrap_or_default());
+        ours.inward.drain(..now);
+        self.forget_ours();
         true
     }
 
     /// Frames that the client gets before what is written next.
     pub(crate) fn take_outward(&mut self) -> Option<Vec<u8>> {
-        let any = !self.outward.is_empty() && self.frames.sent.is_between();
-        any.then(|| std::mem::take(&mut self.outward))
+        let ours = self.ours.as_mut()?;
+        if ours.outward.is_empty() || !self.frames.sent.is_between() {
+            return None;
+        }
+        let frames = std::mem::take(&mut ours.outward);
+        self.forget_ours();
+        Some(frames)
+    }
+
+    /// Gives the memory back in which there is nothing more.
+    fn forget_ours(&mut self) {
+        let done = |ours: &mut Box<Ours>| ours.inward.is_empty() && ours.outward.is_empty();
+        self.ours.take_if(done);
     }
 
     /// The last frame of a connection that ends without one.
@@ -252,8 +270,9 @@ impl Http2 {
                 if in_data == Some(stream) {
                     self.cut("h2_body_rate");
                 }
-                self.inward.extend(reset(stream, why.reset_code()));
-                self.outward.extend(reset(stream, ENHANCE_YOUR_CALM));
+                let ours = self.ours.get_or_insert_default();
+                ours.inward.extend(reset(stream, why.reset_code()));
+                ours.outward.extend(reset(stream, ENHANCE_YOUR_CALM));
             }
             self.note_rest();
         }

@@ -2,6 +2,7 @@
 
 use super::Wire;
 use crate::conn::Transport;
+use aegis_identity::Connection;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::{SslDigest, TlsRef};
 use pingora_core::protocols::{
@@ -44,7 +45,12 @@ impl<S: Transport> GetProxyDigest for Wire<S> {
 
 impl<S: Transport> GetSocketDigest for Wire<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
+        let conn = self.inner.conn();
+        let user = self.proxy.user_data.as_ref();
+        match user.and_then(|user| user.downcast_ref::<Arc<Connection>>()) {
+            Some(known) => Some(conn.socket_between(known.peer, known.local)),
+            None => conn.get_socket_digest(),
+        }
     }
 }
 

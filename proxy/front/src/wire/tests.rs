@@ -126,7 +126,7 @@ async fn pair<const TLS: bool>(write_timeout: Duration) -> (Wire<Counted<TLS>>, 
     let (client, accepted) = tokio::join!(TcpStream::connect(local), listener.accept());
     let (tcp, peer) = accepted.unwrap();
     let counted = Counted {
-        conn: Conn::new(tcp, peer, local, false),
+        conn: Conn::new(tcp, false),
         writes: Arc::default(),
         longest: Arc::default(),
     };
