@@ -29,7 +29,6 @@ const SUFFIX: &str = "cwasm";
 pub(crate) struct Compiled {
     dir: PathBuf,
     key: NodeKey,
-    threads: rayon::ThreadPool,
 }
 
 /// The name of a file: the hash of all it was made from.
@@ -51,16 +50,9 @@ impl Compiled {
         key::make_private(dir, rustix::process::geteuid().as_raw()).map_err(failed)?;
         key::remove_abandoned(dir).map_err(failed)?;
         let key = key::node_key(&dir.join(KEY_FILE)).map_err(failed)?;
-        // Compilation gives way to requests: it takes all cores, but only what they leave.
-        let threads = rayon::ThreadPoolBuilder::new()
-            .thread_name(|n| format!("aegis-compile-{n}"))
-            .start_handler(|_| crate::pool::be_nice(crate::pool::NICE_COMPILE))
-            .build()
-            .map_err(|error| failed(io::Error::other(error)))?;
         Ok(Self {
             dir: dir.to_owned(),
             key,
-            threads,
         })
     }
 
@@ -112,9 +104,8 @@ impl Compiled {
         wasm: &[u8],
         note: impl FnOnce() -> Vec<u8>,
     ) -> Result<Module, String> {
-        let code = self
-            .threads
-            .install(|| engine.precompile_module(wasm))
+        let code = in_parallel(|| engine.precompile_module(wasm))
+            .map_err(|error| error.to_string())?
             .map_err(|error| format!("{error:#}"))?;
         PLUGIN_MODULES.with(&["compiled"]).inc();
         let tail = trusted::seal(&self.key, &entry.0, &code, &note());
@@ -137,11 +128,6 @@ impl Compiled {
         }
         // A disk that is full or read-only, or one whose files may not be executed, costs memory and time, not the plugin.
         trusted::from_memory(engine, &code).map_err(|error| format!("{error:#}"))
-    }
-
-    /// Runs something on the threads that compile.
-    pub(crate) fn install<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
-        self.threads.install(act)
     }
 
     fn path(&self, entry: Entry) -> PathBuf {
@@ -173,6 +159,19 @@ impl Compiled {
         }
         Ok(())
     }
+}
+
+/// Runs something on threads that are there for it alone.
+///
+/// They give way to requests: they take all cores, but only what those leave. They end with it, since an allocator keeps
+/// for a thread what that has freed: tens of MiB after a module was compiled.
+pub(crate) fn in_parallel<T: Send>(act: impl FnOnce() -> T + Send) -> io::Result<T> {
+    rayon::ThreadPoolBuilder::new()
+        .thread_name(|n| format!("aegis-compile-{n}"))
+        .start_handler(|_| crate::pool::be_nice(crate::pool::NICE_COMPILE))
+        .build()
+        .map(|threads| threads.install(act))
+        .map_err(io::Error::other)
 }
 
 impl Entry {

@@ -16,7 +16,7 @@ mod warm;
 pub(crate) use kept::{Datum, Kept, Metric};
 
 use crate::PluginError;
-use crate::compiled::{Compiled, Entry};
+use crate::compiled::{Compiled, Entry, in_parallel};
 use crate::engine::{Pair, Ticker};
 use crate::guest::{Guest, Image, StartFault, Template};
 use crate::module;
@@ -97,7 +97,7 @@ impl Maker<'_> {
         let (module, note) = self.compiled.load(&self.engines.serving, self.entry())?;
         let kept: Kept = serde_json::from_slice(&note).ok()?;
         let vm = Arc::new(Vm::new(self.spec));
-        if !self.compiled.install(|| kept.restore(&vm)) {
+        if !in_parallel(|| kept.restore(&vm)).is_ok_and(|whole| whole) {
             tracing::warn!(plugin = %vm.name, "a snapshot's patterns or metrics cannot be made again: making it anew");
             return None;
         }
@@ -161,7 +161,10 @@ impl Maker<'_> {
             .compiled
             .compile(&self.engines.serving, self.entry(), &wasm, note)
             .map_err(unfit)?;
-        self.ready(&module, template.vm, &kept)
+        drop(wasm);
+        let snapshot = self.ready(&module, template.vm, &kept)?;
+        // As a restart would have it: patterns that were made among all that compiling needed keep its pages in use.
+        Ok(self.cached().unwrap_or(snapshot))
     }
 
     /// Warms an instance up and has it tidy up.

@@ -131,7 +131,11 @@ impl Desk<'_> {
                         None => waiter.fault(FaultKind::Lost),
                     }
                 }
-                Act::Close { id } => self.finish(id)?,
+                Act::Close { id } => {
+                    // Its time begins now: the thread has done other things since this instance's last job.
+                    self.guest.begin(self.plugin.budget(0));
+                    self.finish(id)?;
+                }
                 Act::HttpResponse { token, response } => {
                     self.guest.begin(self.plugin.budget(response.body.len()));
                     self.culprit = self.guest.state().calls.pending.get(&token).copied();
@@ -139,7 +143,10 @@ impl Desk<'_> {
                     self.culprit = None;
                     self.after_call();
                 }
-                Act::Expire { id } => self.expire(id)?,
+                Act::Expire { id } => {
+                    self.guest.begin(self.plugin.budget(0));
+                    self.expire(id)?;
+                }
                 Act::Tick => {
                     self.slot.tick_waits.store(false, Ordering::Release);
                     self.guest.begin(self.plugin.budget(0));

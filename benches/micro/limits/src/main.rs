@@ -11,6 +11,7 @@ mod verdicts;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     floor();
+    rounds::round_trip();
     limits::run()?;
     verdicts::run()
 }
