@@ -149,7 +149,7 @@ rows! {
         let cut = each_of(with, "node.client.send_rate_min", [json!("1GiB"), json!(1)], |aegis, _| {
             let mut client = aegis.raw();
             client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
-            let mut left = 66;
+            let mut left = 67;
             wait::try_within(Duration::from_secs(6), || {
                 if left > 0 {
                     client.take(1_000_000);
