@@ -256,10 +256,6 @@ fn read(file: Arc<File>, at: u64, length: usize) -> impl FnOnce() -> io::Result<
     }
 }
 
-fn joined<T>(done: Result<io::Result<T>, tokio::task::JoinError>) -> io::Result<T> {
-    done?
-}
-
 /// A body on its way to the origin, as often as it takes.
 #[derive(Debug)]
 pub(crate) struct Replay {
@@ -308,7 +304,7 @@ impl Replay {
                         .begin(read(Arc::clone(file), self.at, left.min(PIECE)))
                 };
                 let reading = self.reading.get_or_insert_with(begin);
-                let piece = joined(reading.await);
+                let piece = reading.await.unwrap_or_else(|error| Err(error.into()));
                 self.reading = None;
                 piece.map_err(|error| body.disk.failed(&error))?
             }
