@@ -329,7 +329,7 @@ fn hash_file(path: &Path) -> std::io::Result<blake3::Hash> {
     Ok(hasher.finalize())
 }
 
-/// The WAF's own defaults, under a number that no policy of a route has.
+/// The defaults of a site, under a number that no policy of a route has.
 fn plain_properties() -> Arc<Properties> {
     Arc::new(waf::plain())
 }

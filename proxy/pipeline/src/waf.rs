@@ -125,23 +125,33 @@ fn read<'a>(
     paths.iter().map(file).collect()
 }
 
-/// What the WAF is told of a request that is of no site: its own defaults.
+/// What the WAF is told of a request that is of no site: the defaults of a site, but for what is measured. Every key is in
+/// it, so that a module that does not know one is found out before it serves.
 #[must_use]
 pub fn plain() -> Properties {
+    let waf = Waf {
+        measure_every: 0,
+        ..Waf::default()
+    };
     Properties {
-        waf_policy: Some((NO_POLICY, Bytes::from_static(b"{}"))),
+        waf_policy: Some((NO_POLICY, json(&waf).into())),
         ..Properties::default()
     }
 }
 
 /// The policy of a route, and a number by which the module remembers it: equal policies have equal numbers.
 pub(crate) fn policy(waf: &Waf) -> (u64, Bytes) {
+    let json = json(waf);
+    (number(&json), json.into())
+}
+
+fn json(waf: &Waf) -> String {
     let targets: Vec<_> = waf
         .exclude_targets
         .iter()
         .map(|target| serde_json::json!({ "rule": target.rule, "target": target.target }))
         .collect();
-    let json = serde_json::json!({
+    serde_json::json!({
         "mode": if waf.mode == WafMode::Detect { "detect" } else { "block" },
         "paranoia": waf.paranoia,
         "inbound": waf.inbound_threshold,
@@ -160,8 +170,7 @@ pub(crate) fn policy(waf: &Waf) -> (u64, Bytes) {
         "response_max": waf.response_max,
         "measure_every": waf.measure_every,
     })
-    .to_string();
-    (number(&json), json.into())
+    .to_string()
 }
 
 /// Under a secret of this process: nobody can write a policy that is taken for another's.

@@ -134,6 +134,13 @@ macro_rules! overlay {
             )+
         }
 
+        /// Where nothing is said.
+        impl Default for $Name {
+            fn default() -> Self {
+                <$Layer as $crate::overlay::Layer>::defaults(&mut $crate::overlay::Sources::default())
+            }
+        }
+
         $(#[doc = $layer_about])+
         #[derive(Debug, Clone, PartialEq, Default)]
         pub struct $Layer {
